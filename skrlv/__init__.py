@@ -1,0 +1,33 @@
+"""Regularized latent-variable models as scikit-learn estimators."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skrlv.metrics import duality_gap, lmbda_grid, lmbda_max
+    from skrlv.sparse_coding import FISTACoder, SparseCoder, sparse_encode
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "FISTACoder": "sparse_coding",
+    "SparseCoder": "sparse_coding",
+    "duality_gap": "metrics",
+    "lmbda_grid": "metrics",
+    "lmbda_max": "metrics",
+    "sparse_encode": "sparse_coding",
+}
+
+__all__ = ["FISTACoder", "SparseCoder", "duality_gap", "lmbda_grid", "lmbda_max", "sparse_encode"]
+
+
+def __getattr__(name):
+    """Import a public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'skrlv' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"skrlv.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

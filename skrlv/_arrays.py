@@ -1,0 +1,85 @@
+"""Floor 0: which array library, which device, and the primitives that several letters share.
+
+Everything here follows the Python array API standard, so one definition runs on NumPy, torch and
+any other library that keeps to it.
+"""
+
+import re
+
+import array_api_compat
+import numpy as np
+
+_TORCH_DEVICE = re.compile(r"cuda(:\d+)?|mps|torch:cpu")
+
+
+def namespace(*arrays):
+    """The array library that ``arrays`` come from."""
+    return array_api_compat.array_namespace(*arrays)
+
+
+def device(x):
+    """Where the array lives, as its own library says it."""
+    return array_api_compat.device(x)
+
+
+def is_numpy(x):
+    """True where the numba kernels may be used."""
+    return array_api_compat.is_numpy_array(x)
+
+
+def check_device(device):
+    """Refuse a device that no branch of `to_device` knows."""
+    if device != "cpu" and not (isinstance(device, str) and _TORCH_DEVICE.fullmatch(device)):
+        raise ValueError(
+            f"device={device!r} is not known; use 'cpu' (NumPy), 'cuda', 'cuda:<index>', 'mps' or 'torch:cpu'."
+        )
+
+
+def to_device(x, device):
+    """A NumPy array as an array on ``device``; NumPy's own for "cpu"."""
+    check_device(device)
+    if device == "cpu":
+        return x
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(f"device={device!r} runs on torch; install it with: pip install 'skrlv[torch]'") from error
+    return torch.as_tensor(np.array(x), device=device.removeprefix("torch:"))
+
+
+def to_device_of(x, like):
+    """A NumPy array in the library, on the device and of the dtype of ``like``."""
+    return namespace(like).asarray(x, dtype=like.dtype, device=device(like))
+
+
+def to_numpy(x):
+    """The array as NumPy's, on the host."""
+    return x if is_numpy(x) else np.asarray(array_api_compat.to_device(x, "cpu"))
+
+
+def zeros(shape, like):
+    """Zeros in the library, on the device and of the dtype of ``like``."""
+    return namespace(like).zeros(shape, dtype=like.dtype, device=array_api_compat.device(like))
+
+
+def shrink(v, t):
+    """Move each entry of v towards zero by t, and to exactly zero where it is nearer than that."""
+    return v - namespace(v).clip(v, -t, t)
+
+
+def sum_per_sample(x):
+    """Sum over all axes but the first, in float64: (n_samples, ...) -> (n_samples,)."""
+    xp = namespace(x)
+    return xp.sum(x, axis=tuple(range(1, x.ndim)), dtype=xp.float64)
+
+
+def max_per_sample(x):
+    """Largest magnitude over all axes but the first: (n_samples, ...) -> (n_samples,)."""
+    xp = namespace(x)
+    return xp.max(xp.abs(x), axis=tuple(range(1, x.ndim)))
+
+
+def per_row(values, like):
+    """Values of shape (n_samples,), shaped to multiply ``like`` of shape (n_samples, ...)."""
+    xp = namespace(like)
+    return xp.astype(xp.reshape(values, (-1, *(1,) * (like.ndim - 1))), like.dtype)

@@ -1,0 +1,29 @@
+"""Floor 0: the private scikit-learn names used here, and callbacks where scikit-learn has them (1.9 on)."""
+
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:
+
+    class _SilentContext:
+        """A task tree that nobody watches."""
+
+        def subcontext(self, **_):
+            return self
+
+        def call_on_fit_task_begin(self, **_):
+            return False
+
+        def call_on_fit_task_end(self, **_):
+            return False
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in before scikit-learn 1.9: nothing to set, nobody called."""
+
+        def _init_callback_context(self, **_):
+            return _SilentContext()
+
+
+__all__ = ["CallbackSupportMixin", "Interval", "StrOptions", "_fit_context", "validate_params"]

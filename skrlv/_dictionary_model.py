@@ -1,0 +1,182 @@
+"""Between base and the roof: what all models with a dense dictionary under squared error share."""
+
+import warnings
+from abc import abstractmethod
+from dataclasses import replace
+
+import numpy as np
+
+from skrlv._arrays import to_device, to_numpy
+from skrlv._threads import row_blocks
+from skrlv.base import LatentVariableModel
+from skrlv.decoders import Dictionary
+from skrlv.learning import learn_dictionary, unit_rows
+from skrlv.metrics import check_dictionary, lmbda_grid
+
+_FOLDS = 5
+_SAMPLE = 256  # rows that the warnings about a fit look at
+
+
+class DictionaryModel(LatentVariableModel):
+    """A model whose decoder is a `Dictionary`, learned or given."""
+
+    positive_dictionary = False
+
+    @abstractmethod
+    def _energy(self, atoms, lmbda):
+        """The Energy with these atoms (an array on the device), from the constructor's parameters."""
+
+    def _validate_params(self):
+        if np.ndim(self.n_components) > 0:
+            raise ValueError("n_components is a number of atoms; to give the atoms themselves use dictionary=.")
+        super()._validate_params()
+
+    def _initial_energy(self, X, rng):
+        atoms = self._given_atoms(X)
+        lmbda = _auto_lmbda(X, atoms) if self.lmbda == "auto" else float(self.lmbda)
+        if atoms is None:
+            atoms = self._initial_atoms(X, rng)
+        return self._energy(to_device(atoms, self.device), lmbda)
+
+    def _given_atoms(self, X):
+        if self.dictionary is None:
+            return None
+        atoms = check_dictionary(self.dictionary, X.shape[1], dtype=X.dtype)
+        self._agree(len(atoms), "dictionary")
+        return atoms
+
+    def _initial_atoms(self, X, rng):
+        if self.dictionary_init is None:
+            n_components = min(X.shape[1], 256) if self.n_components is None else self.n_components
+            return _atoms_from_rows(X, n_components, self.positive_dictionary, rng)
+        atoms = check_dictionary(self.dictionary_init, X.shape[1], "dictionary_init", dtype=X.dtype)
+        self._agree(len(atoms), "dictionary_init")
+        if self.positive_dictionary and (atoms < 0.0).any():
+            raise ValueError("dictionary_init has negative entries, but positive_dictionary=True.")
+        return unit_rows(atoms)[0]
+
+    def _agree(self, n_atoms, name):
+        if self.n_components is not None and self.n_components != n_atoms:
+            raise ValueError(f"n_components={self.n_components}, but {name} has {n_atoms} atoms; give one of the two.")
+
+    def _learn(self, X, energy, rng):
+        if self.dictionary is None:
+            super()._learn(X, energy, rng)
+        self._warn_of_a_useless_fit(X)
+
+    def _update(self, state, energy, y, z, share):
+        # Statistics are remembered for about one pass; a batch that holds all rows replaces them.
+        return learn_dictionary(state, energy, y, z, memory=1.0 - share, positive=self.positive_dictionary)
+
+    def _carried(self, state, z):
+        return z * to_device(state["scale"].astype(to_numpy(z[:0]).dtype), self.device)
+
+    def _store(self, energy):
+        self.components_ = np.array(to_numpy(energy.decoder.atoms))
+        self.n_components_ = len(self.components_)
+        self.lmbda_ = energy.lmbda
+
+    def score(self, X, y=None):
+        r"""R^2 on held-out features, which ranks lmbda: energies cannot, since a smaller lmbda always wins.
+
+        The features are cut in five fixed folds. For each, codes are inferred from the other features (with lmbda
+        times their share) and predict the features held out:
+        :math:`1 - \sum (x - \hat x)^2 / \sum (x - \bar x)^2`, with the mean of each feature over X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data. With a single feature nothing can be held out, and the reconstruction itself is scored.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            At most 1; 0 is as good as predicting the means.
+        """
+        X = self._validated(X)
+        energy, error = self.energy_, 0.0
+        for seen, hidden in _feature_folds(X.shape[1]):
+            atoms = energy.decoder.atoms
+            partial = replace(
+                energy,
+                decoder=Dictionary(atoms[:, seen]),
+                lmbda=energy.lmbda * seen.size / X.shape[1],
+            )
+            z = self._codes(partial, np.ascontiguousarray(X[:, seen]))
+            predicted = z @ to_numpy(atoms[:, hidden])
+            error += float(np.sum((X[:, hidden] - predicted).astype(np.float64) ** 2))
+        spread = float(np.sum((X - X.mean(axis=0, dtype=np.float64)) ** 2))
+        return 1.0 - error / spread if spread > 0.0 else float(error == 0.0)
+
+    def _warn_of_a_useless_fit(self, X):
+        """Say once where the data or lmbda make codes that tell nothing, and what to do."""
+        sample = X[np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(int)]
+        if _is_offset(X):
+            warnings.warn(
+                "X is almost constant next to its offset: the mean of the rows holds over 99 % of its energy, so the "
+                "codes describe the offset. Remove it first, for example X - X.mean(axis=0) or "
+                "StandardScaler(with_std=False).",
+                stacklevel=5,
+            )
+            return
+        used = np.count_nonzero(self._solve(self.energy_, sample).z, axis=1)
+        full = 0.9 * min(self.components_.shape)
+        complaint = None
+        if sample.any() and np.mean(used == 0) > 0.9:
+            complaint = "zero"
+        elif full >= 9.0 and np.mean(used >= full) > 0.9:
+            complaint = "dense"
+        if complaint:
+            grid = lmbda_grid(sample, self.components_)
+            warnings.warn(
+                f"With lmbda={self.lmbda_:.3g} nearly all codes are {complaint}. For these data and atoms lmbda is "
+                f"useful between about {grid[-1]:.3g} (dense codes) and {grid[0]:.3g} (the first non-zeros); "
+                "see lmbda_grid.",
+                stacklevel=5,
+            )
+
+
+def _auto_lmbda(X, atoms):
+    """1.2 x the root mean square of the entries of X, x the rms norm of given atoms (Mairal et al. 2010)."""
+    return 1.2 * (_rms(X) or 1.0) * (1.0 if atoms is None else _rms(atoms) * np.sqrt(atoms.shape[1]))
+
+
+def _rms(X):
+    """Root mean square of the entries, without overflow and without a copy of X."""
+    largest = float(np.max([np.abs(X[rows]).max() for rows in row_blocks(len(X))]))
+    if largest == 0.0:
+        return 0.0
+    squares = sum(float(np.sum((X[rows] / largest) ** 2, dtype=np.float64)) for rows in row_blocks(len(X)))
+    return largest * np.sqrt(squares / X.size)
+
+
+def _is_offset(X):
+    """Whether nearly all of the energy of X is that of its mean row, and X is not constant altogether."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    offset, total = float(mean @ mean), _rms(X) ** 2 * X.shape[1]
+    return 0.99 * total < offset < (1.0 - 1e-12) * total
+
+
+def _atoms_from_rows(X, wanted, positive, rng):
+    """Random rows of X as unit atoms, then random directions where rows run out."""
+    rows = np.flatnonzero((X > 0.0).any(axis=1) if positive else X.any(axis=1))
+    chosen = np.sort(rng.permutation(rows)[:wanted])
+    atoms = rng.standard_normal((wanted, X.shape[1]))
+    atoms[: chosen.size] = X[chosen]
+    return unit_rows(_nonnegative(atoms) if positive else atoms)[0].astype(X.dtype)
+
+
+def _nonnegative(atoms):
+    clipped = np.maximum(atoms, 0.0)
+    return np.where(clipped.any(axis=1, keepdims=True), clipped, np.abs(atoms))
+
+
+def _feature_folds(n_features):
+    """(seen, hidden) features: five fixed folds, or all seen and all hidden where there is but one."""
+    if n_features == 1:
+        return [(np.arange(1), np.arange(1))]
+    order = np.random.RandomState(0).permutation(n_features)
+    folds = np.array_split(order, min(_FOLDS, n_features))
+    return [(np.setdiff1d(order, hidden), np.sort(hidden)) for hidden in folds]

@@ -1,0 +1,89 @@
+"""Floor 0: blocks of rows on the cores this process may use.
+
+The blocks are cut the same way whatever the number of threads, and each runs its BLAS on one
+thread, so the result is the same to the bit for every ``n_jobs``.
+"""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import joblib
+from joblib.parallel import get_active_backend
+from threadpoolctl import ThreadpoolController
+
+ROWS_PER_BLOCK = 256
+
+
+def row_blocks(n_rows, size=ROWS_PER_BLOCK):
+    """Slices that cut ``n_rows`` in blocks of ``size``."""
+    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def n_threads(n_jobs):
+    """Threads to use: all cores of the process, less where n_jobs or a joblib context says so.
+
+    Inside a joblib worker it is the worker's share: what joblib left in OMP_NUM_THREADS for a worker process, one
+    for a worker thread.
+    """
+    backend, context_jobs = get_active_backend()
+    if getattr(backend, "nesting_level", 0):
+        share = int(os.environ.get("OMP_NUM_THREADS") or 1) if _in_worker_process() else 1
+    else:
+        share = joblib.cpu_count()
+    wanted = n_jobs if n_jobs is not None else context_jobs
+    if wanted is None or wanted == 0:
+        return share
+    if wanted < 0:
+        wanted = max(1, joblib.cpu_count() + 1 + wanted)
+    return max(1, min(wanted, share))
+
+
+def _in_worker_process():
+    return "LOKY_WORKER" in os.environ or joblib.parallel.mp.parent_process() is not None
+
+
+def each_block(work, n_rows, n_jobs=None):
+    """Call ``work(rows)`` for every block of rows, in threads; return the results in order."""
+    blocks = row_blocks(n_rows)
+    threads = min(n_threads(n_jobs), len(blocks))
+    with _one_blas_thread():
+        if threads <= 1:
+            return [work(rows) for rows in blocks]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, blocks))
+
+
+class _BlasLimit:
+    """The process-wide BLAS limit, counted, so that concurrent callers cannot restore each other's."""
+
+    def __init__(self):
+        self.lock, self.holders, self.limiter, self.controller = threading.Lock(), 0, None, None
+
+    def acquire(self):
+        with self.lock:
+            self.holders += 1
+            if self.holders == 1:
+                self.controller = self.controller or ThreadpoolController()
+                self.limiter = self.controller.limit(limits=1, user_api="blas")
+
+    def release(self):
+        with self.lock:
+            self.holders -= 1
+            if self.holders == 0:
+                self.limiter.restore_original_limits()
+
+
+_blas_limit = _BlasLimit()
+# A child forked while a thread holds the limit would inherit a lock that nobody releases.
+os.register_at_fork(after_in_child=_blas_limit.__init__) if hasattr(os, "register_at_fork") else None
+
+
+@contextmanager
+def _one_blas_thread():
+    _blas_limit.acquire()
+    try:
+        yield
+    finally:
+        _blas_limit.release()

@@ -1,0 +1,271 @@
+"""Floor 5: the scikit-learn face that all models share."""
+
+import warnings
+from abc import ABCMeta, abstractmethod
+from contextlib import contextmanager
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skrlv._arrays import to_device, to_numpy
+from skrlv._compat import CallbackSupportMixin, _fit_context
+from skrlv._threads import row_blocks
+from skrlv.inference import joined
+from skrlv.learning import minibatches
+
+ROWS_PER_TRANSFER = 8192
+
+
+class LatentVariableModel(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta
+):
+    r"""A model with the energy :math:`E(y, z) = C(y, Dec(z)) + \lambda R(z) + w\, D(z, Enc(y))`.
+
+    ``fit`` learns Dec and Enc, ``transform`` finds z. A subclass says which letters (`_initial_energy`), how z is
+    found (`_infer`) and how the parameters move (`_update`), and stores what it learned as arrays (`_store`).
+    """
+
+    device = "cpu"
+    _remedy = "Raise code_tol."
+
+    @abstractmethod
+    def _initial_energy(self, X, rng):
+        """The Energy that learning starts from."""
+
+    @abstractmethod
+    def _infer(self, energy, y, z0=None):
+        """The `Solution` of the rows y, an array on the device, from the start z0 or the landscape's own."""
+
+    @abstractmethod
+    def _update(self, state, energy, y, z, share):
+        """Move the parameters: -> (state, energy); ``share`` is the share of the rows in this batch."""
+
+    @abstractmethod
+    def _store(self, energy):
+        """Keep the energy's parameters as fitted attributes: arrays and scalars."""
+
+    @property
+    @abstractmethod
+    def energy_(self):
+        """The fitted equation, rebuilt from the stored arrays."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the parameters from X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data, float32 or float64; other dtypes become float64.
+        y : None
+            Ignored, for scikit-learn's pipelines.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. A fit that fails leaves it as it was.
+
+        Raises
+        ------
+        ValueError
+            If X is not a finite matrix, or a parameter is out of its range.
+        """
+        with _unchanged_on_error(self):
+            X = self._validated(X, reset=True)
+            rng = check_random_state(self.random_state)
+            energy = self._initial_energy(X, rng)
+            self._store(energy)
+            self.n_iter_, self.energy_history_ = 0, np.empty(0)
+            self._learn(X, energy, rng)
+        return self
+
+    def _learn(self, X, energy, rng):
+        """Pass over the data until the mean energy of a pass settles."""
+        history, state, codes = [], {}, None
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X)
+        try:
+            for _ in range(self.max_iter):
+                task = context.subcontext(task_name="pass over the data")
+                task.call_on_fit_task_begin(estimator=self, X=X)
+                spent, searches = 0.0, []
+                for rows in minibatches(len(X), self._batch_size(len(X)), rng):
+                    whole = rows.size == len(X)
+                    batch = self._placed(X if whole else X[rows])
+                    z, _, *search = self._infer(energy, batch, codes)
+                    searches.append(search)
+                    spent += float(energy(batch, z).sum())
+                    state, energy = self._update(state, energy, batch, z, rows.size / len(X))
+                    # Where the same rows come back, their codes are the next start, so no energy can rise.
+                    codes = self._carried(state, z) if whole else None
+                history.append(spent / len(X))
+                if task.call_on_fit_task_end(estimator=self, X=X) or _settled(history, self.tol):
+                    break
+        finally:
+            # Also on KeyboardInterrupt: what the last complete step gave is kept.
+            self._store(energy)
+            self.n_iter_, self.energy_history_ = len(history), np.asarray(history)
+        context.call_on_fit_task_end(estimator=self, X=X)
+        error, converged, _ = zip(*searches, strict=True)
+        warn_unless_converged(np.concatenate(converged), np.concatenate(error), self._remedy)
+
+    def _carried(self, state, z):
+        """Codes of a batch in terms of the updated parameters."""
+        return z
+
+    def _batch_size(self, n_samples):
+        return min(n_samples, 512) if self.batch_size == "auto" else self.batch_size
+
+    def transform(self, X):
+        """Find the codes of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        array or CSR matrix of shape (n_samples, n_components)
+            Codes, of the dtype of X.
+        """
+        X = self._validated(X)
+        return self._as_features(self._codes(self.energy_, X))
+
+    def _codes(self, energy, X):
+        """Codes of validated rows, as NumPy, in the dtype of X."""
+        solution = self._solve(energy, X)
+        warn_unless_converged(solution.converged, solution.error, self._remedy)
+        return solution.z
+
+    def _solve(self, energy, X):
+        """The `Solution` of validated rows, codes as NumPy in the dtype of X."""
+        blocks = []
+        for rows in row_blocks(len(X), ROWS_PER_TRANSFER):
+            solution = self._infer(energy, self._placed(X[rows]))
+            blocks.append(solution._replace(z=to_numpy(solution.z).astype(X.dtype, copy=False), energies=None))
+        return joined(blocks)
+
+    def _placed(self, x):
+        """Validated data or codes on the device."""
+        return to_device(x, self.device)
+
+    def _as_features(self, z):
+        """Codes as transform returns them."""
+        return z
+
+    def _as_codes(self, Z):
+        """The inverse of `_as_features`."""
+        return Z
+
+    def inverse_transform(self, X):
+        """Decode codes as `transform` returns them.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features_out)
+            Codes.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features)
+            Their reconstructions, of the dtype of X.
+        """
+        check_is_fitted(self)
+        z = self._validated_codes(X)
+        return to_numpy(self.energy_.decoder(self._placed(z))).astype(z.dtype, copy=False)
+
+    def energy(self, X, Z=None):
+        """Energy of each sample with its code.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+        Z : array-like or sparse matrix of shape (n_samples, n_features_out) or None, default=None
+            Codes as `transform` returns them; None infers them.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            E(x, z), in squared units of X, float64; infinite for a code that the model does not allow.
+        """
+        X, energy = self._validated(X), self.energy_
+        z = self._codes(energy, X) if Z is None else self._validated_codes(Z)
+        if len(z) != len(X):
+            raise ValueError(f"X has {len(X)} rows and Z has {len(z)}; there must be one code per sample.")
+        spent = [
+            to_numpy(energy(self._placed(X[rows]), self._placed(z[rows])))
+            for rows in row_blocks(len(X), ROWS_PER_TRANSFER)
+        ]
+        return np.concatenate(spent)
+
+    def score_samples(self, X):
+        """Minus the energy of each sample with the code that `transform` gives it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Higher is more like the training data.
+        """
+        return -self.energy(X)
+
+    def _validated(self, X, reset=False):
+        if not reset:
+            check_is_fitted(self)
+        return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
+
+    def _validated_codes(self, Z):
+        Z = check_array(Z, dtype=[np.float64, np.float32], accept_sparse="csr", input_name="Z")
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Codes have {Z.shape[1]} columns, but {type(self).__name__} was fitted to give {self._n_features_out}."
+            )
+        return self._as_codes(Z.toarray() if sparse.issparse(Z) else Z)
+
+    @property
+    def _n_features_out(self):
+        return self.n_components_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def warn_unless_converged(converged, error, remedy):
+    """One warning for all rows of a call: how many, how far, and what to do."""
+    missed = np.count_nonzero(~converged)
+    if missed:
+        warnings.warn(
+            f"{missed} of {converged.size} codes missed the tolerance; the worst ended at "
+            f"{error[~converged].max():.1e}. {remedy}",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+
+@contextmanager
+def _unchanged_on_error(estimator):
+    """Restore the attributes where a fit fails; an interrupted one keeps its last complete step."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except Exception:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _settled(history, tol):
+    """Whether the last pass lowered the mean energy by less than a share tol of it; never for tol = 0."""
+    return tol > 0.0 and len(history) > 1 and history[-2] - history[-1] < tol * abs(history[-2])

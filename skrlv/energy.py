@@ -1,0 +1,192 @@
+r"""Floor 3: the equation, and the equation once the data are given.
+
+.. math:: E(y, z) = C(y, \mathrm{Dec}(z)) + \lambda R(z) + w\, D(z, \mathrm{Enc}(y))
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from skrlv._arrays import device, namespace, sum_per_sample, zeros
+from skrlv.costs import Cost, SquaredError
+from skrlv.decoders import Decoder, LinearDecoder
+from skrlv.encoders import Encoder
+from skrlv.regularizers import Regularizer
+
+
+class Quadratic(NamedTuple):
+    """The smooth part as h - q.z + 1/2 z.G z; after these three no solver needs the data."""
+
+    gram: object  # (n_components, n_components): G
+    correlations: object  # (n_samples, n_components): q
+    half_norms: object  # (n_samples,): h, float64
+
+
+@dataclass(frozen=True, eq=False)
+class Energy:
+    r"""The energy :math:`C(y, \mathrm{Dec}(z)) + \lambda R(z) + w\, D(z, \mathrm{Enc}(y))`.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        Dec.
+    regularizer : Regularizer
+        R.
+    lmbda : float
+        Weight of R, in the unit of the data for L1 and unit-norm atoms.
+    encoder : Encoder or None, default=None
+        Enc; None leaves the encoder term out.
+    encoder_weight : float, default=0.0
+        Weight of D, the squared error between code and prediction.
+    cost : Cost, default=SquaredError()
+        C.
+    """
+
+    decoder: Decoder
+    regularizer: Regularizer
+    lmbda: float
+    encoder: Encoder | None = None
+    encoder_weight: float = 0.0
+    cost: Cost = SquaredError()
+
+    def __call__(self, y, z):
+        """Energy per sample, (n_samples,), float64."""
+        return DecoderLandscape(self, y, self._prediction(y))(z)
+
+    def given(self, y):
+        """The landscape z -> E(y, z) of a block of rows."""
+        landscape = DecoderLandscape(self, y, self._prediction(y))
+        if self.is_quadratic and self.decoder.gram_pays:
+            return GramLandscape(self, *landscape.quadratic(), landscape.start())
+        return landscape
+
+    @property
+    def is_quadratic(self):
+        """Whether the smooth part is a quadratic in z."""
+        return isinstance(self.decoder, LinearDecoder) and isinstance(self.cost, SquaredError)
+
+    @cached_property
+    def gram(self):
+        """Curvature of a quadratic smooth part: the decoder's Gram matrix + encoder_weight I."""
+        gram = self.decoder.gram
+        if not self.encoder_weight:
+            return gram
+        return gram + self.encoder_weight * namespace(gram).eye(gram.shape[0], dtype=gram.dtype, device=device(gram))
+
+    @cached_property
+    def lipschitz(self):
+        """A bound on the curvature of the smooth part."""
+        return self.decoder.lipschitz * self.cost.curvature + self.encoder_weight
+
+    def _prediction(self, y):
+        return None if self.encoder is None else self.encoder(y)
+
+
+class Landscape(ABC):
+    """E(y, .) for a block of rows: all that an inference method sees."""
+
+    energy: Energy
+
+    def __call__(self, z):
+        """Energy per sample, (n_samples,), float64."""
+        return self.smooth(z) + self.energy.lmbda * self.energy.regularizer(z)
+
+    def prox(self, v, step):
+        """argmin over z of 1/2 norm(z - v)^2 + step lmbda R(z)."""
+        return self.energy.regularizer.prox(v, step * self.energy.lmbda)
+
+    @property
+    def lipschitz(self):
+        """A bound on the curvature of the smooth part."""
+        return self.energy.lipschitz
+
+    @abstractmethod
+    def smooth(self, z):
+        """C + encoder_weight D per sample, (n_samples,), float64."""
+
+    @abstractmethod
+    def grad(self, z):
+        """Gradient of the smooth part, shaped like z."""
+
+    @abstractmethod
+    def start(self):
+        """Where a search begins: the prediction, or zero without one."""
+
+    @abstractmethod
+    def quadratic(self):
+        """The smooth part as a `Quadratic`."""
+
+    @abstractmethod
+    def take(self, rows):
+        """The landscape of some of the rows, given by their indices."""
+
+
+@dataclass(frozen=True, eq=False)
+class DecoderLandscape(Landscape):
+    """A landscape walked by decoding and coming back; for every decoder."""
+
+    energy: Energy
+    y: object
+    prediction: object
+
+    def smooth(self, z):
+        energy = self.energy
+        fit = energy.cost(self.y, energy.decoder(z))
+        if self.prediction is None:
+            return fit
+        return fit + energy.encoder_weight * SquaredError()(self.prediction, z)
+
+    def grad(self, z):
+        energy = self.energy
+        decoded, tape = energy.decoder.forward(z)
+        slope, _ = energy.decoder.vjp(tape, energy.cost.grad(self.y, decoded))
+        return slope if self.prediction is None else slope + energy.encoder_weight * (z - self.prediction)
+
+    def start(self):
+        if self.prediction is not None:
+            return self.prediction
+        return zeros((self.y.shape[0], *self.energy.decoder.code_shape), like=self.y)
+
+    def quadratic(self):
+        energy = self.energy
+        if not energy.is_quadratic:
+            raise TypeError("Only a linear decoder under squared error has a quadratic landscape.")
+        correlations, half_norms = energy.decoder.adjoint(self.y), 0.5 * sum_per_sample(self.y**2)
+        if self.prediction is not None:
+            correlations = correlations + energy.encoder_weight * self.prediction
+            half_norms = half_norms + 0.5 * energy.encoder_weight * sum_per_sample(self.prediction**2)
+        return Quadratic(energy.gram, correlations, half_norms)
+
+    def take(self, rows):
+        xp = namespace(self.y)
+        prediction = None if self.prediction is None else xp.take(self.prediction, rows, axis=0)
+        return DecoderLandscape(self.energy, xp.take(self.y, rows, axis=0), prediction)
+
+
+@dataclass(frozen=True, eq=False)
+class GramLandscape(Landscape):
+    """A landscape walked on the Gram matrix, where that is cheaper; it no longer needs the data."""
+
+    energy: Energy
+    gram: object
+    correlations: object
+    half_norms: object
+    beginning: object
+
+    def smooth(self, z):
+        return self.half_norms + sum_per_sample(z * (0.5 * (z @ self.gram) - self.correlations))
+
+    def grad(self, z):
+        return z @ self.gram - self.correlations
+
+    def start(self):
+        return self.beginning
+
+    def quadratic(self):
+        return Quadratic(self.gram, self.correlations, self.half_norms)
+
+    def take(self, rows):
+        xp = namespace(self.correlations)
+        by_row = (self.correlations, self.half_norms, self.beginning)
+        return GramLandscape(self.energy, self.gram, *(xp.take(part, rows, axis=0) for part in by_row))

@@ -1,0 +1,47 @@
+"""The road from a landscape to the kernels: a Lasso in the Gram form, as bare NumPy arrays."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skrlv._arrays import is_numpy
+from skrlv.regularizers import LassoFamily
+
+
+class LassoProblem(NamedTuple):
+    """min over z of h - q.z + 1/2 z.G z + sum_j t_j |z_j|, for a block of rows."""
+
+    gram: np.ndarray  # (k, k), with the ridge on its diagonal
+    correlations: np.ndarray  # (n, k)
+    half_norms: np.ndarray  # (n,), float64
+    thresholds: np.ndarray  # (k,)
+    positive: bool
+    ridge: float
+
+    @property
+    def arrays(self):
+        """What a kernel takes, in its order."""
+        return self[:-1]
+
+
+def is_lasso(landscape):
+    """Whether the kernels can walk this landscape."""
+    energy = landscape.energy
+    return energy.is_quadratic and isinstance(energy.regularizer, LassoFamily) and is_numpy(landscape.start())
+
+
+def lasso_problem(landscape):
+    """The landscape as a `LassoProblem`; the ridge of an elastic net goes on the Gram's diagonal."""
+    regularizer, lmbda = landscape.energy.regularizer, landscape.energy.lmbda
+    gram, correlations, half_norms = landscape.quadratic()
+    n_components, ridge = gram.shape[0], regularizer.ridge(lmbda)
+    if ridge:
+        gram = gram + ridge * np.eye(n_components, dtype=gram.dtype)
+    return LassoProblem(
+        np.ascontiguousarray(gram),
+        np.ascontiguousarray(correlations),
+        half_norms,
+        np.asarray(regularizer.thresholds(lmbda, n_components), dtype=gram.dtype),
+        bool(regularizer.positive),
+        ridge,
+    )

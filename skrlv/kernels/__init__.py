@@ -1,0 +1,4 @@
+"""Floor 1: numba alone. Arrays and scalars in, arrays out; each runs serially over a block of rows.
+
+Importing a module of this folder imports numba, so the floors above do it where a kernel is first used.
+"""

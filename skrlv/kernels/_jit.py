@@ -1,0 +1,15 @@
+"""The one decorator of the kernels."""
+
+import numba
+
+
+def kernel(function):
+    """Compile for each dtype at first use, without the GIL; cached on disk where that can be written.
+
+    numba stamps only the file that a kernel stands in, so a kernel and all that it calls share one file.
+    """
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # "cannot cache function": no folder that may be written
+        return numba.njit(**options)(function)

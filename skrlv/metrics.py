@@ -1,0 +1,204 @@
+"""Beside the house: certificates of codes, and the range of lmbda that means something for given data."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_array
+
+from skrlv._compat import Interval, validate_params
+from skrlv._threads import each_block, row_blocks
+from skrlv.decoders import Dictionary
+from skrlv.encoders import ZeroEncoder
+from skrlv.energy import Energy
+from skrlv.inference import coordinate_descent
+from skrlv.inference import duality_gap as landscape_gap
+from skrlv.regularizers import L1
+
+_SAMPLE = 256  # rows that a grid of lmbda is measured on
+
+
+def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
+    r"""Relative duality gap of codes, a bound on how far their energy is above the minimum.
+
+    .. math:: E(x, z) = \tfrac12 \|x - zD\|^2 + \lambda \sum_j w_j |z_j| + \tfrac{l_2}{2} \|z\|^2
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Data.
+    Z : array-like of shape (n_samples, n_components)
+        Codes.
+    dictionary : array-like of shape (n_components, n_features)
+        Atoms, one per row.
+    lmbda : float
+        Weight of the L1 term, >= 0. At 0 the normal equations take the place of the dual.
+    positive : bool, default=False
+        Whether codes must be non-negative; the gap of a negative code is infinite.
+    l2 : float, default=0.0
+        Weight of the squared term.
+    weights : array-like of shape (n_components,) or None, default=None
+        One factor on lmbda per atom.
+
+    Returns
+    -------
+    array of shape (n_samples,)
+        gap / max(energy, 1e-3 x 1/2 norm(x)^2), float64: the unit of ``code_tol``.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, entries are not finite, or lmbda, l2 or a weight is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv import duality_gap, sparse_encode
+    >>> D, X = np.eye(3), np.array([[3.0, -1.0, 0.2]])
+    >>> Z = sparse_encode(X, D, 0.5)
+    >>> Z
+    array([[ 2.5, -0.5,  0. ]])
+    >>> bool(duality_gap(X, Z, D, 0.5)[0] < 1e-12)
+    True
+    """
+    X, dictionary = check_problem(X, dictionary)
+    Z = check_codes(Z, len(X), len(dictionary), "Z")
+    energy = lasso_energy(dictionary, lmbda, positive=positive, l2=l2, weights=weights)
+    X, Z = X.astype(np.float64, copy=False), Z.astype(np.float64, copy=False)
+    return np.concatenate(each_block(lambda rows: landscape_gap(energy.given(X[rows]), Z[rows]), len(X)))
+
+
+def lmbda_max(X, dictionary):
+    r"""Smallest lmbda at which the code of each sample is zero.
+
+    .. math:: \lambda_{\max}(x) = \max_j |d_j \cdot x|
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Data.
+    dictionary : array-like of shape (n_components, n_features)
+        Atoms, one per row.
+
+    Returns
+    -------
+    array of shape (n_samples,)
+        In the unit of X times that of the atoms, of the dtype of X.
+
+    Raises
+    ------
+    ValueError
+        If the widths disagree or an entry is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv import lmbda_max
+    >>> lmbda_max([[3.0, -4.0]], np.eye(2))
+    array([4.])
+    """
+    X, dictionary = check_problem(X, dictionary)
+    largest = [np.abs(X[rows] @ dictionary.T).max(axis=1) for rows in row_blocks(len(X))]
+    return np.concatenate(largest).astype(X.dtype, copy=False)
+
+
+@validate_params({"n": [Interval(Integral, 2, None, closed="left")]}, prefer_skip_nested_validation=True)
+def lmbda_grid(X, dictionary, n=10):
+    """A decreasing geometric grid of lmbda, from where codes appear to where they are dense.
+
+    It starts at the median of `lmbda_max`, where half of the samples have a non-zero, and ends where codes of a
+    sample of the rows, found exactly, hold half as many non-zeros as a least-squares fit would need.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Data.
+    dictionary : array-like of shape (n_components, n_features)
+        Atoms, one per row.
+    n : int, default=10
+        Length of the grid, at least 2.
+
+    Returns
+    -------
+    array of shape (n,)
+        Values of lmbda, float64.
+
+    Raises
+    ------
+    ValueError
+        If every sample is orthogonal to every atom: no lmbda gives a code then.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrlv import lmbda_grid
+    >>> X = load_digits().data / 16
+    >>> grid = lmbda_grid(X, X[:20], n=4)
+    >>> grid.shape, bool((grid[:-1] > grid[1:]).all())
+    ((4,), True)
+    """
+    X, dictionary = check_problem(X, dictionary)
+    sample = X[np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(int)].astype(np.float64)
+    reached = lmbda_max(sample, dictionary)
+    reached = reached[reached > 0.0]
+    if not reached.size:
+        raise ValueError("X is orthogonal to every atom of the dictionary, so every code is zero at any lmbda.")
+    top = float(np.median(reached))
+    return np.geomspace(top, _dense_end(sample, dictionary.astype(np.float64), top), n)
+
+
+def _dense_end(X, dictionary, top):
+    """Halve lmbda until codes are half as long as a least-squares fit, at most down to top / 2^14."""
+    lmbda, z = top, None
+    for _ in range(14):
+        lmbda /= 2.0
+        landscape = Energy(Dictionary(dictionary), L1(), lmbda).given(X)
+        z = coordinate_descent(landscape, z, tol=1e-3, max_iter=1000).z
+        if np.count_nonzero(z, axis=1).mean() >= 0.5 * min(dictionary.shape):
+            break
+    return lmbda
+
+
+def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
+    """The energy of sparse coding with these atoms, in float64; parameters are checked."""
+    n_components = len(dictionary)
+    for name, value in {"lmbda": lmbda, "l2": l2}.items():
+        if not (np.isscalar(value) and np.isreal(value) and 0.0 <= float(value) < np.inf):
+            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}.")
+    if weights is not None:
+        weights = check_array(weights, ensure_2d=False, dtype=np.float64, input_name="weights")
+        if weights.shape != (n_components,) or (weights < 0.0).any():
+            raise ValueError(f"weights must hold {n_components} numbers of at least 0, one per atom.")
+    return Energy(
+        Dictionary(dictionary.astype(np.float64, copy=False)),
+        L1(positive=bool(positive), weights=weights),
+        float(lmbda),
+        encoder=ZeroEncoder(n_components) if l2 else None,
+        encoder_weight=float(l2),
+    )
+
+
+def check_problem(X, dictionary):
+    """Data and atoms that fit each other, finite, C-contiguous, each in its own dtype."""
+    X = check_array(X, dtype=[np.float64, np.float32], order="C", input_name="X")
+    return X, check_dictionary(dictionary, X.shape[1])
+
+
+def check_dictionary(dictionary, n_features, name="dictionary", dtype=(np.float64, np.float32)):
+    """Atoms as a fresh C-contiguous array (n_components, n_features), finite, none zero."""
+    dictionary = check_array(dictionary, dtype=dtype, order="C", copy=True, input_name=name)
+    if dictionary.shape[1] != n_features:
+        raise ValueError(
+            f"{name} has atoms of {dictionary.shape[1]} features (columns), but X has {n_features} features."
+        )
+    zero = np.flatnonzero(~dictionary.any(axis=1))
+    if zero.size:
+        raise ValueError(f"{name} has {zero.size} zero atoms, the first in row {zero[0]}; remove them.")
+    return dictionary
+
+
+def check_codes(Z, n_samples, n_components, name):
+    """Codes of the right shape, finite."""
+    Z = check_array(Z, dtype=[np.float64, np.float32], order="C", input_name=name)
+    if Z.shape != (n_samples, n_components):
+        raise ValueError(f"{name} has shape {Z.shape}, but X and dictionary ask for {(n_samples, n_components)}.")
+    return Z

@@ -1,0 +1,180 @@
+r"""Floor 2: R, what makes codes outside a small set expensive. Each is its value and its prox,
+
+.. math:: \mathrm{prox}(v, t) = \arg\min_z \tfrac12 \|z - v\|_2^2 + t R(z).
+
+With ``positive=True`` codes are non-negative: R is infinite where an entry is below zero.
+A new regularizer is one class here; with value and prox it works in every proximal method.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from skrlv._arrays import namespace, shrink, sum_per_sample, zeros
+
+
+class Regularizer(ABC):
+    """The price of a code."""
+
+    @abstractmethod
+    def __call__(self, z):
+        """R per sample: codes (n_samples, ..., n_components) -> (n_samples,), float64."""
+
+    @abstractmethod
+    def prox(self, v, t):
+        """argmin over z of 1/2 norm(z - v)^2 + t R(z), shaped like v; t >= 0 is a number."""
+
+
+class LassoFamily(Regularizer):
+    r"""Regularizers of the form :math:`\sum_j t_j |z_j| + \frac{r}{2} z_j^2`, for which exact kernels exist."""
+
+    positive: bool
+
+    @abstractmethod
+    def thresholds(self, lmbda, n_components):
+        """The t_j of lmbda R, a NumPy array (n_components,)."""
+
+    @abstractmethod
+    def ridge(self, lmbda):
+        """The r of lmbda R, a number."""
+
+
+@dataclass(frozen=True, eq=False)
+class L1(LassoFamily):
+    r"""Sum of magnitudes, :math:`R(z) = \sum_j w_j |z_j|`.
+
+    Parameters
+    ----------
+    positive : bool, default=False
+        Whether codes are non-negative.
+    weights : array of shape (n_components,) or None, default=None
+        The factor w_j >= 0 of each atom; None is one for all.
+    """
+
+    positive: bool = False
+    weights: object = None
+
+    def __call__(self, z):
+        magnitudes = namespace(z).abs(z)
+        return sum_per_sample(magnitudes if self.weights is None else magnitudes * self.weights) + _toll(
+            z, self.positive
+        )
+
+    def prox(self, v, t):
+        return _shrink(v, t if self.weights is None else t * self.weights, self.positive)
+
+    def thresholds(self, lmbda, n_components):
+        return lmbda * np.ones(n_components) * (1.0 if self.weights is None else self.weights)
+
+    def ridge(self, lmbda):
+        return 0.0
+
+
+@dataclass(frozen=True)
+class ElasticNet(LassoFamily):
+    r"""Magnitudes and squares, :math:`R(z) = \rho \sum_j |z_j| + \frac{1 - \rho}{2} \sum_j z_j^2`.
+
+    Parameters
+    ----------
+    l1_ratio : float in [0, 1], default=0.5
+        The share :math:`\rho` of the magnitudes.
+    positive : bool, default=False
+        Whether codes are non-negative.
+    """
+
+    l1_ratio: float = 0.5
+    positive: bool = False
+
+    def __post_init__(self):
+        if not 0.0 <= self.l1_ratio <= 1.0:
+            raise ValueError(f"l1_ratio={self.l1_ratio!r} must lie in [0, 1].")
+
+    def __call__(self, z):
+        ridge = 0.5 * (1.0 - self.l1_ratio)
+        return sum_per_sample(self.l1_ratio * namespace(z).abs(z) + ridge * z**2) + _toll(z, self.positive)
+
+    def prox(self, v, t):
+        return _shrink(v, t * self.l1_ratio, self.positive) / (1.0 + t * (1.0 - self.l1_ratio))
+
+    def thresholds(self, lmbda, n_components):
+        return np.full(n_components, lmbda * self.l1_ratio)
+
+    def ridge(self, lmbda):
+        return lmbda * (1.0 - self.l1_ratio)
+
+
+@dataclass(frozen=True)
+class GroupL1(Regularizer):
+    r"""Sum of group lengths, :math:`R(z) = \sum_g \|z_g\|_2`: the atoms of a group are used together or not at all.
+
+    Parameters
+    ----------
+    group_size : int, default=2
+        Neighbouring atoms per group; the last group is smaller where it does not divide n_components.
+    positive : bool, default=False
+        Whether codes are non-negative.
+    """
+
+    group_size: int = 2
+    positive: bool = False
+
+    def __post_init__(self):
+        if self.group_size != int(self.group_size) or self.group_size < 1:
+            raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 1.")
+
+    def __call__(self, z):
+        return sum_per_sample(_length(self._groups(z))) + _toll(z, self.positive)
+
+    def prox(self, v, t):
+        xp = namespace(v)
+        groups = self._groups(xp.clip(v, min=0.0) if self.positive else v)
+        length = _length(groups)
+        # An empty group has length 0 and stays; the divisor is then irrelevant.
+        keep = xp.clip(length - t, min=0.0) / xp.where(length > 0, length, xp.ones_like(length))
+        return xp.reshape(groups * keep, (*v.shape[:-1], -1))[..., : v.shape[-1]]
+
+    def _groups(self, z):
+        xp = namespace(z)
+        missing = -z.shape[-1] % self.group_size
+        if missing:
+            z = xp.concat([z, zeros((*z.shape[:-1], missing), like=z)], axis=-1)
+        return xp.reshape(z, (*z.shape[:-1], -1, self.group_size))
+
+
+@dataclass(frozen=True)
+class L0(Regularizer):
+    r"""Number of non-zero entries, :math:`R(z) = \#\{j : z_j \neq 0\}`; not convex, so solvers find a local minimum.
+
+    Parameters
+    ----------
+    positive : bool, default=False
+        Whether codes are non-negative.
+    """
+
+    positive: bool = False
+
+    def __call__(self, z):
+        return sum_per_sample(namespace(z).astype(z != 0, z.dtype)) + _toll(z, self.positive)
+
+    def prox(self, v, t):
+        height = v if self.positive else namespace(v).abs(v)
+        return namespace(v).where(height > math.sqrt(2.0 * t), v, namespace(v).zeros_like(v))
+
+
+def _toll(z, positive):
+    """Infinite for the samples with a negative entry where codes must be positive, else nothing."""
+    if not positive:
+        return 0.0
+    xp = namespace(z)
+    return xp.where(xp.any(z < 0, axis=tuple(range(1, z.ndim))), float("inf"), 0.0)
+
+
+def _shrink(v, t, positive):
+    return namespace(v).clip(v - t, min=0.0) if positive else shrink(v, t)
+
+
+def _length(groups):
+    xp = namespace(groups)
+    return xp.sqrt(xp.sum(groups**2, axis=-1, keepdims=True))

@@ -1,0 +1,436 @@
+"""Roof: sparse coding, with exact codes (SparseCoder) or by proximal gradient on any device (FISTACoder)."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import sparse
+
+from skrlv._arrays import check_device, is_numpy, to_device
+from skrlv._compat import Interval, StrOptions, validate_params
+from skrlv._dictionary_model import DictionaryModel
+from skrlv._threads import each_block
+from skrlv.base import warn_unless_converged
+from skrlv.decoders import Dictionary
+from skrlv.energy import Energy
+from skrlv.inference import coordinate_descent, duality_gap, fista_restart, joined
+from skrlv.metrics import check_codes, check_problem, lasso_energy
+from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
+
+_FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
+_FLOAT32_GAP = 1e-6  # rounding codes to float32 alone can open a gap this wide
+
+_COMMON = {
+    "n_components": [Interval(Integral, 1, None, closed="left"), None],
+    "lmbda": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+    "positive": ["boolean"],
+    "dictionary": ["array-like", None],
+    "dictionary_init": ["array-like", None],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "code_tol": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+    "sparse_output": ["boolean"],
+    "random_state": ["random_state"],
+}
+
+
+def sparse_encode(
+    X,
+    dictionary,
+    lmbda,
+    *,
+    positive=False,
+    l2=0.0,
+    weights=None,
+    init=None,
+    code_tol="auto",
+    n_jobs=None,
+    sparse_output=False,
+):
+    r"""Exact sparse codes of X on given atoms.
+
+    .. math:: \min_z \tfrac12 \|x - zD\|_2^2 + \lambda \sum_j w_j |z_j| + \tfrac{l_2}{2} \|z\|_2^2
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Data, float32 or float64.
+    dictionary : array-like of shape (n_components, n_features)
+        Atoms, one per row, used as they are.
+    lmbda : float
+        Weight of the L1 term, >= 0; in the unit of X for unit atoms. Zero is least squares.
+    positive : bool, default=False
+        Whether codes are non-negative.
+    l2 : float, default=0.0
+        Weight of the squared term, >= 0.
+    weights : array-like of shape (n_components,) or None, default=None
+        One factor w_j >= 0 on lmbda per atom; 0 leaves an atom unpenalised.
+    init : array-like of shape (n_samples, n_components) or None, default=None
+        Codes to start from; the result is the same within ``code_tol``.
+    code_tol : float or "auto", default="auto"
+        Largest relative duality gap of a row, see `duality_gap`: 1e-6 for float64 and 1e-4 for float32 data.
+    n_jobs : int or None, default=None
+        Threads; None is all cores of the process, or a joblib worker's share. The result is the same to the bit.
+    sparse_output : bool, default=False
+        Whether to return a CSR matrix.
+
+    Returns
+    -------
+    array or CSR matrix of shape (n_samples, n_components)
+        Codes, of the dtype of X.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, entries are not finite, an atom is zero, or a weight is negative.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, if rows did not reach ``code_tol``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv import sparse_encode
+    >>> sparse_encode([[3.0, -1.0, 0.2]], np.eye(3), 0.5)
+    array([[ 2.5, -0.5,  0. ]])
+    """
+    X, dictionary = check_problem(X, dictionary)
+    energy = lasso_energy(dictionary, lmbda, positive=positive, l2=l2, weights=weights)
+    if init is not None:
+        init = check_codes(init, len(X), len(dictionary), "init")
+        if positive and (init < 0.0).any():
+            raise ValueError("init has negative entries, but positive=True.")
+    solution = _exact(energy, X, init, tol=_code_tol(code_tol, X.dtype), n_jobs=n_jobs)
+    warn_unless_converged(solution.converged, solution.error, "Raise code_tol.")
+    return sparse.csr_matrix(solution.z) if sparse_output else solution.z
+
+
+class SparseCoder(DictionaryModel):
+    r"""Sparse coding with exact codes, and dictionary learning.
+
+    .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1 + \tfrac{l_2}{2} \|z\|_2^2
+
+    `transform` minimises over z by coordinate descent with a certificate on each row; `fit` learns the unit-norm
+    atoms, the rows of D, from the statistics of codes and data.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Number of atoms; None is min(n_features, 256).
+    lmbda : float or "auto", default="auto"
+        Weight of the L1 term, >= 0, in the unit of X: what scikit-learn's ``DictionaryLearning`` calls alpha.
+        "auto" is 1.2 times the root mean square of the entries of X (times the rms norm of given atoms).
+    positive : bool, default=False
+        Whether codes are non-negative.
+    positive_dictionary : bool, default=False
+        Whether atoms are non-negative.
+    l2 : float, default=0.0
+        Weight of the squared term (elastic net), >= 0.
+    dictionary : array-like of shape (n_components, n_features) or None, default=None
+        Atoms to use as they are; ``fit`` then only validates. None learns them.
+    dictionary_init : array-like of shape (n_components, n_features) or None, default=None
+        Atoms to start from, copied and scaled to unit norm; None takes random rows of X.
+    max_iter : int, default=100
+        Most passes over the data.
+    batch_size : int or "auto", default="auto"
+        Rows per update of the atoms; "auto" is 512. With all rows in one batch no pass raises the energy.
+    tol : float, default=1e-3
+        Stop when the mean energy of a pass falls by less than this share of it; 0 makes all passes.
+    code_tol : float or "auto", default="auto"
+        Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data.
+    split_sign : bool, default=False
+        Whether `transform` gives (max(z, 0), max(-z, 0)), twice the columns.
+    sparse_output : bool, default=False
+        Whether `transform` gives a CSR matrix.
+    n_jobs : int or None, default=None
+        Threads; None is all cores of the process, or a joblib worker's share. Never changes the result.
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial atoms and the batches.
+
+    Attributes
+    ----------
+    components_ : array of shape (n_components, n_features)
+        Atoms, of the dtype of X.
+    n_components_ : int
+        Number of atoms.
+    lmbda_ : float
+        The weight in use.
+    energy_history_ : array of shape (n_iter_,)
+        Mean energy per sample over each pass, each batch before its own update.
+    n_iter_ : int
+        Passes over the data.
+    n_features_in_ : int
+        Width of X.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names of X, where it had string names.
+
+    See Also
+    --------
+    sparse_encode : The function under `transform`.
+    FISTACoder : Other regularizers, and GPUs.
+
+    References
+    ----------
+    Olshausen, Field, Sparse coding with an overcomplete basis set: a strategy employed by V1?, 1997.
+    Mairal, Bach, Ponce, Sapiro, Online Learning for Matrix Factorization and Sparse Coding, 2010.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrlv import SparseCoder
+    >>> X = load_digits().data / 16
+    >>> coder = SparseCoder(n_components=32, random_state=0).fit(X)
+    >>> Z = coder.transform(X)
+    >>> Z.shape
+    (1797, 32)
+    >>> bool(0.02 < (Z != 0).mean() < 0.3)
+    True
+    """
+
+    _parameter_constraints = {
+        **_COMMON,
+        "positive_dictionary": ["boolean"],
+        "l2": [Interval(Real, 0, None, closed="left")],
+        "split_sign": ["boolean"],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        lmbda="auto",
+        positive=False,
+        positive_dictionary=False,
+        l2=0.0,
+        dictionary=None,
+        dictionary_init=None,
+        max_iter=100,
+        batch_size="auto",
+        tol=1e-3,
+        code_tol="auto",
+        split_sign=False,
+        sparse_output=False,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.lmbda = lmbda
+        self.positive = positive
+        self.positive_dictionary = positive_dictionary
+        self.l2 = l2
+        self.dictionary = dictionary
+        self.dictionary_init = dictionary_init
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.tol = tol
+        self.code_tol = code_tol
+        self.split_sign = split_sign
+        self.sparse_output = sparse_output
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _energy(self, atoms, lmbda):
+        return lasso_energy(atoms, lmbda, positive=self.positive, l2=self.l2)
+
+    @property
+    def energy_(self):
+        """The fitted `Energy`, in float64."""
+        return lasso_energy(self.components_, self.lmbda_, positive=self._positive, l2=self._l2)
+
+    def _store(self, energy):
+        super()._store(energy)
+        self._positive, self._l2 = energy.regularizer.positive, energy.encoder_weight
+
+    def _infer(self, energy, y, z0=None):
+        return _exact(energy, y, z0, tol=_code_tol(self.code_tol, y.dtype), n_jobs=self.n_jobs)
+
+    def _as_features(self, z):
+        if self.split_sign:
+            z = np.hstack([np.maximum(z, 0.0), np.maximum(-z, 0.0)])
+        return sparse.csr_matrix(z) if self.sparse_output else z
+
+    def _as_codes(self, Z):
+        return Z[:, : self.n_components_] - Z[:, self.n_components_ :] if self.split_sign else Z
+
+    @property
+    def _n_features_out(self):
+        return self.n_components_ * (2 if self.split_sign else 1)
+
+
+class FISTACoder(DictionaryModel):
+    r"""Sparse coding by FISTA with restart: any regularizer, any device.
+
+    .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda R(z)
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Number of atoms; None is min(n_features, 256).
+    lmbda : float or "auto", default="auto"
+        Weight of R, >= 0. "auto" is 1.2 times the root mean square of the entries of X (times the rms norm of
+        given atoms), which suits L1.
+    regularizer : {"l1", "elastic_net", "group_l1", "l0"} or Regularizer, default="l1"
+        R, by name with its default settings or as an instance from `skrlv.regularizers`.
+    positive : bool, default=False
+        Whether codes are non-negative; an instance says so itself.
+    dictionary : array-like of shape (n_components, n_features) or None, default=None
+        Atoms to use as they are; ``fit`` then only validates. None learns them.
+    dictionary_init : array-like of shape (n_components, n_features) or None, default=None
+        Atoms to start from, copied and scaled to unit norm; None takes random rows of X.
+    max_iter : int, default=100
+        Most passes over the data.
+    batch_size : int or "auto", default="auto"
+        Rows per update of the atoms; "auto" is 512.
+    tol : float, default=1e-3
+        Stop when the mean energy of a pass falls by less than this share of it; 0 makes all passes.
+    code_max_iter : int, default=1000
+        Most steps per code.
+    code_tol : float or "auto", default="auto"
+        A code is done when no entry of its gradient mapping exceeds this share of its largest correlation:
+        1e-6 for float64 and 1e-4 for float32 data. This is no certificate; `duality_gap` is.
+    sparse_output : bool, default=False
+        Whether `transform` gives a CSR matrix.
+    device : str, default="cpu"
+        "cpu" is NumPy and numba; "cuda", "cuda:1", "mps" and "torch:cpu" run the array code on torch.
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial atoms and the batches.
+
+    Attributes
+    ----------
+    components_ : array of shape (n_components, n_features)
+        Atoms, of the dtype of X.
+    n_components_ : int
+        Number of atoms.
+    lmbda_ : float
+        The weight in use.
+    energy_history_ : array of shape (n_iter_,)
+        Mean energy per sample over each pass, each batch before its own update.
+    n_iter_ : int
+        Passes over the data.
+    n_features_in_ : int
+        Width of X.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names of X, where it had string names.
+
+    See Also
+    --------
+    SparseCoder : Faster and certified for L1 and the elastic net on a CPU.
+
+    References
+    ----------
+    Beck, Teboulle, A Fast Iterative Shrinkage-Thresholding Algorithm for Linear Inverse Problems, 2009.
+    O'Donoghue, Candes, Adaptive Restart for Accelerated Gradient Schemes, 2015.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrlv import FISTACoder
+    >>> X = load_digits().data[:300] / 16
+    >>> coder = FISTACoder(32, regularizer="group_l1", random_state=0).fit(X)
+    >>> coder.transform(X).shape
+    (300, 32)
+    """
+
+    _remedy = "Raise code_max_iter, or code_tol."
+    _parameter_constraints = {
+        **_COMMON,
+        "regularizer": [StrOptions(set(_FAMILY)), Regularizer],
+        "code_max_iter": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+    }
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        lmbda="auto",
+        regularizer="l1",
+        positive=False,
+        dictionary=None,
+        dictionary_init=None,
+        max_iter=100,
+        batch_size="auto",
+        tol=1e-3,
+        code_max_iter=1000,
+        code_tol="auto",
+        sparse_output=False,
+        device="cpu",
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.lmbda = lmbda
+        self.regularizer = regularizer
+        self.positive = positive
+        self.dictionary = dictionary
+        self.dictionary_init = dictionary_init
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.tol = tol
+        self.code_max_iter = code_max_iter
+        self.code_tol = code_tol
+        self.sparse_output = sparse_output
+        self.device = device
+        self.random_state = random_state
+
+    def _validate_params(self):
+        super()._validate_params()
+        check_device(self.device)
+
+    def _energy(self, atoms, lmbda):
+        return Energy(Dictionary(atoms), _regularizer(self.regularizer, self.positive), lmbda)
+
+    @property
+    def energy_(self):
+        """The fitted `Energy`, on the device."""
+        atoms = to_device(self.components_, self.device)
+        return Energy(Dictionary(atoms), _regularizer(self._fitted_regularizer, self._positive), self.lmbda_)
+
+    def _store(self, energy):
+        super()._store(energy)
+        self._fitted_regularizer, self._positive = self.regularizer, self.positive
+
+    def _placed(self, x):
+        return to_device(x.astype(self.components_.dtype, copy=False), self.device)
+
+    def _infer(self, energy, y, z0=None):
+        tol = _code_tol(self.code_tol, self.components_.dtype)
+
+        def search(rows):
+            start = None if z0 is None else z0[rows]
+            return fista_restart(energy.given(y[rows]), start, max_iter=self.code_max_iter, tol=tol)
+
+        # On NumPy blocks go to threads; a device is kept busy by one large block.
+        return joined(each_block(search, len(y))) if is_numpy(y) else search(slice(None))
+
+    def _as_features(self, z):
+        return sparse.csr_matrix(z) if self.sparse_output else z
+
+
+def _regularizer(choice, positive):
+    return choice if isinstance(choice, Regularizer) else _FAMILY[choice](positive=positive)
+
+
+def _code_tol(code_tol, dtype):
+    if code_tol == "auto":
+        return 1e-4 if dtype == np.float32 else 1e-6
+    return float(code_tol)
+
+
+def _exact(energy, X, init, *, tol, n_jobs):
+    """Certified codes by coordinate descent in float64, over blocks of rows, in the dtype of X."""
+
+    def search(rows):
+        landscape = energy.given(X[rows].astype(np.float64, copy=False))
+        start = None if init is None else init[rows]
+        if X.dtype == np.float64:
+            return coordinate_descent(landscape, start, tol=tol)
+        # Leave room for rounding, then certify what is given out.
+        solution = coordinate_descent(landscape, start, tol=0.5 * tol)
+        z = solution.z.astype(X.dtype)
+        gaps = duality_gap(landscape, z.astype(np.float64))
+        return solution._replace(z=z, error=gaps, converged=gaps <= max(tol, _FLOAT32_GAP))
+
+    return joined(each_block(search, len(X), n_jobs))
