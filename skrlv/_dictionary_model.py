@@ -71,8 +71,8 @@ class DictionaryModel(LatentVariableModel):
     def _carried(self, state, z):
         return z * to_device(state["scale"].astype(to_numpy(z[:0]).dtype), self.device)
 
-    def _store(self, energy):
-        self.components_ = np.array(to_numpy(energy.decoder.atoms))
+    def _store(self, energy, dtype):
+        self.components_ = to_numpy(energy.decoder.atoms).astype(dtype)
         self.n_components_ = len(self.components_)
         self.lmbda_ = energy.lmbda
 

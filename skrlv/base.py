@@ -45,8 +45,8 @@ class LatentVariableModel(
         """Move the parameters: -> (state, energy); ``share`` is the share of the rows in this batch."""
 
     @abstractmethod
-    def _store(self, energy):
-        """Keep the energy's parameters as fitted attributes: arrays and scalars."""
+    def _store(self, energy, dtype):
+        """Keep the energy's parameters as fitted attributes: arrays of the dtype of X, and scalars."""
 
     @property
     @abstractmethod
@@ -78,7 +78,7 @@ class LatentVariableModel(
             X = self._validated(X, reset=True)
             rng = check_random_state(self.random_state)
             energy = self._initial_energy(X, rng)
-            self._store(energy)
+            self._store(energy, X.dtype)
             self.n_iter_, self.energy_history_ = 0, np.empty(0)
             self._learn(X, energy, rng)
         return self
@@ -107,7 +107,7 @@ class LatentVariableModel(
                     break
         finally:
             # Also on KeyboardInterrupt: what the last complete step gave is kept.
-            self._store(energy)
+            self._store(energy, X.dtype)
             self.n_iter_, self.energy_history_ = len(history), np.asarray(history)
         context.call_on_fit_task_end(estimator=self, X=X)
         error, converged, _ = zip(*searches, strict=True)

@@ -240,8 +240,8 @@ class SparseCoder(DictionaryModel):
         """The fitted `Energy`, in float64."""
         return lasso_energy(self.components_, self.lmbda_, positive=self._positive, l2=self._l2)
 
-    def _store(self, energy):
-        super()._store(energy)
+    def _store(self, energy, dtype):
+        super()._store(energy, dtype)
         self._positive, self._l2 = energy.regularizer.positive, energy.encoder_weight
 
     def _infer(self, energy, y, z0=None):
@@ -388,8 +388,8 @@ class FISTACoder(DictionaryModel):
         atoms = to_device(self.components_, self.device)
         return Energy(Dictionary(atoms), _regularizer(self._fitted_regularizer, self._positive), self.lmbda_)
 
-    def _store(self, energy):
-        super()._store(energy)
+    def _store(self, energy, dtype):
+        super()._store(energy, dtype)
         self._fitted_regularizer, self._positive = self.regularizer, self.positive
 
     def _placed(self, x):

@@ -117,63 +117,103 @@ def cycle(gram, thresholds, positive, max_sweeps, support, c, z):
 
 @kernel
 def factorise(gram, support, factor):
-    """Cholesky factor of the Gram matrix of some atoms, in the lower corner of factor; False where singular."""
+    """Cholesky factor of the Gram matrix of some atoms, in the lower corner of factor.
+
+    Returns how many atoms it holds, and what is left of the squared norm of the first that depends on those
+    before it; of that atom the row of the factor is there, but for its diagonal.
+    """
+    rest = 0.0
     for a in range(support.size):
-        for b in range(a + 1):
+        for b in range(a):
             rest = gram[support[a], support[b]]
             for i in range(b):
                 rest -= factor[a, i] * factor[b, i]
-            if a > b:
-                factor[a, b] = rest / factor[b, b]
-            elif rest <= 1e-10 * gram[support[a], support[a]]:
-                return False
-            else:
-                factor[a, a] = math.sqrt(rest)
-    return True
+            factor[a, b] = rest / factor[b, b]
+        rest = gram[support[a], support[a]]
+        for i in range(a):
+            rest -= factor[a, i] * factor[a, i]
+        if rest <= 1e-10 * gram[support[a], support[a]]:
+            return a, max(rest, 0.0)
+        factor[a, a] = math.sqrt(rest)
+    return support.size, rest
 
 
 @kernel
-def solve(factor, x):
-    """Overwrite x with (L L^T)^-1 x, L the lower corner of factor."""
-    n = x.size
-    for a in range(n):
-        for i in range(a):
-            x[a] -= factor[a, i] * x[i]
-        x[a] /= factor[a, a]
-    for a in range(n - 1, -1, -1):
-        for i in range(a + 1, n):
+def solve_upper(factor, x):
+    """Overwrite x with L^-T x, L the lower corner of factor."""
+    for a in range(x.size - 1, -1, -1):
+        for i in range(a + 1, x.size):
             x[a] -= factor[i, a] * x[i]
         x[a] /= factor[a, a]
 
 
 @kernel
-def jump(gram, thresholds, support, factor, direction, c, z):
+def solve(factor, x):
+    """Overwrite x with (L L^T)^-1 x."""
+    for a in range(x.size):
+        for i in range(a):
+            x[a] -= factor[a, i] * x[i]
+        x[a] /= factor[a, a]
+    solve_upper(factor, x)
+
+
+@kernel
+def aim(gram, support, factor, slope, direction):
+    """Direction (in place) and longest step that lower the quadratic of this support and these signs.
+
+    With independent atoms that is the way to its minimum, of length 1. Where an atom depends on those before it
+    there is a direction that changes no reconstruction: along it the price falls until an entry is zero.
+    """
+    n, rest = factorise(gram, support, factor)
+    if n == support.size:
+        direction[:] = slope
+        solve(factor, direction)
+        return 1.0
+    direction[n:] = 0.0
+    direction[n] = 1.0
+    direction[:n] = -factor[n, :n]
+    solve_upper(factor, direction[:n])
+    gain = 0.0
+    for a in range(n + 1):
+        gain += slope[a] * direction[a]
+    if gain < 0.0:
+        for a in range(n + 1):
+            direction[a] = -direction[a]
+    return abs(gain) / rest if rest > 0.0 else math.inf
+
+
+@kernel
+def jump(gram, thresholds, support, factor, slope, direction, c, z):
     """Go straight to the minimum for the present support and signs, or to the first entry that reaches zero.
 
     On one orthant the energy is a quadratic, so this never raises it; coordinate descent alone would creep
-    there. Singular supports are left to it. support, factor and direction are scratch.
+    there. support, factor, slope and direction are scratch. Returns whether an entry reached zero, so that the
+    next jump is from a smaller support.
     """
     n = 0
     for j in range(z.size):
         if z[j] != 0.0:
             support[n] = j
-            direction[n] = c[j] - math.copysign(thresholds[j], z[j])
+            slope[n] = c[j] - math.copysign(thresholds[j], z[j])
             n += 1
-    if n == 0 or not factorise(gram, support[:n], factor):
-        return
-    solve(factor, direction[:n])
-    reach, first = 1.0, -1
+    if n == 0:
+        return False
+    reach, first = aim(gram, support[:n], factor, slope[:n], direction[:n]), -1
     for a in range(n):
         j = support[a]
         if z[j] * direction[a] < 0.0 and abs(z[j]) < reach * abs(direction[a]):
             reach, first = abs(z[j] / direction[a]), a
+    if reach == math.inf:
+        return False
     for a in range(n):
         j = support[a]
         move = -z[j] if a == first else reach * direction[a]
-        z[j] += move
-        g = gram[j]
-        for i in range(z.size):
-            c[i] -= move * g[i]
+        if move != 0.0:
+            z[j] += move
+            g = gram[j]
+            for i in range(z.size):
+                c[i] -= move * g[i]
+    return first >= 0
 
 
 @kernel
@@ -181,13 +221,17 @@ def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol
     """Sweep each row until its relative duality gap is at most tol, or max_iter sweeps are over."""
     n, k = correlations.shape
     c, minus_z, support = np.empty(k, gram.dtype), np.empty(k, gram.dtype), np.empty(k, np.int64)
-    factor, direction = np.empty((k, k), gram.dtype), np.empty(k, gram.dtype)
+    factor, slope, direction = np.empty((k, k), gram.dtype), np.empty(k, gram.dtype), np.empty(k, gram.dtype)
     for row in range(n):
         q, zr = correlations[row], z[row]
         gap, sweeps = rebuild(gram, q, half_norms[row], thresholds, positive, minus_z, c, zr), 0
+        cycles = 0
         while gap > tol and sweeps < max_iter:
             sweeps += cycle(gram, thresholds, positive, max_iter - sweeps, support, c, zr)
-            jump(gram, thresholds, support, factor, direction, c, zr)
+            cycles += 1
+            for _ in range(cycles):  # easy rows need one, hard ones get more and more
+                if not jump(gram, thresholds, support, factor, slope, direction, c, zr):
+                    break
             gap = relative_gap(gram, q, half_norms[row], thresholds, positive, c, zr)
             if gap <= tol or sweeps >= max_iter:
                 gap = rebuild(gram, q, half_norms[row], thresholds, positive, minus_z, c, zr)

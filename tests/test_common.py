@@ -1,0 +1,130 @@
+"""scikit-learn's own checks on every estimator, and those it does not generate."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.datasets import make_blobs
+from sklearn.utils import estimator_checks as checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skrlv import FISTACoder, SparseCoder
+from skrlv.regularizers import GroupL1
+
+ESTIMATORS = [
+    SparseCoder(8, max_iter=5),
+    SparseCoder(8, lmbda=0.1, positive=True, split_sign=True, max_iter=5),
+    SparseCoder(8, l2=0.5, positive_dictionary=True, max_iter=5),
+    FISTACoder(8, max_iter=5),
+    FISTACoder(8, regularizer="elastic_net", positive=True, max_iter=5),
+    FISTACoder(8, regularizer=GroupL1(3), lmbda=0.1, max_iter=5, code_max_iter=10_000),
+]
+NAMES = [f"{type(e).__name__}{i}" for i, e in enumerate(ESTIMATORS)]
+every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=NAMES)
+quietly = pytest.mark.filterwarnings("ignore")  # the checks' own data are offset, tiny or constant on purpose
+
+
+@quietly
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=lambda estimator: {}, xfail_strict=True)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@quietly
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.check_transformer_get_feature_names_out,
+        checks.check_transformer_get_feature_names_out_pandas,
+        checks.check_get_feature_names_out_error,
+        checks.check_set_output_transform,
+        checks.check_set_output_transform_pandas,
+        checks.check_set_output_transform_polars,
+        checks.check_global_output_transform_pandas,
+        checks.check_global_set_output_transform_polars,
+        checks.check_dataframe_column_names_consistency,
+        checks.check_param_validation,
+        checks.check_inplace_ensure_writeable,
+    ],
+    ids=lambda check: check.__name__,
+)
+@every_estimator
+def test_checks_that_are_not_generated(estimator, check):
+    check(type(estimator).__name__, clone(estimator))
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return make_blobs(60, 12, centers=4, random_state=0)[0]
+
+
+@every_estimator
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtype_in_is_dtype_out(estimator, dtype, blobs):
+    coder = clone(estimator).fit(blobs.astype(dtype))
+    codes = coder.transform(blobs.astype(dtype))
+    assert codes.dtype == coder.components_.dtype == coder.inverse_transform(codes).dtype == dtype
+    assert coder.energy_history_.dtype == coder.energy(blobs).dtype == np.float64
+
+
+@every_estimator
+def test_integers_are_float64(estimator, blobs):
+    coder = clone(estimator).fit(np.round(blobs).astype(np.int32))
+    assert coder.transform(np.round(blobs).astype(np.int64)).dtype == np.float64
+
+
+@every_estimator
+def test_read_only_memmap_and_fortran_input(estimator, blobs, tmp_path):
+    expected = clone(estimator).set_params(random_state=0).fit(blobs)
+    joblib.dump(blobs, tmp_path / "X.pkl")
+    memmap = joblib.load(tmp_path / "X.pkl", mmap_mode="r")
+    frozen = np.array(blobs, order="F")
+    frozen.flags.writeable = False
+    for X in (memmap, frozen):
+        coder = clone(expected).fit(X)
+        np.testing.assert_allclose(coder.transform(X), expected.transform(blobs), rtol=1e-9, atol=1e-12)
+
+
+@every_estimator
+def test_pickle_and_skops_give_the_same_bits(estimator, blobs):
+    import skops.io
+
+    coder = clone(estimator).set_params(random_state=0).fit(blobs)
+    dumped = skops.io.dumps(coder)
+    trusted = skops.io.get_untrusted_types(data=dumped)
+    assert all(name.startswith("skrlv.") for name in trusted)
+    for copy in (pickle.loads(pickle.dumps(coder)), skops.io.loads(dumped, trusted=trusted)):
+        np.testing.assert_array_equal(copy.transform(blobs), coder.transform(blobs))
+        np.testing.assert_array_equal(copy.energy(blobs), coder.energy(blobs))
+
+
+@every_estimator
+def test_fitted_state_is_plain(estimator, blobs):
+    coder = clone(estimator).fit(blobs)
+    params = coder.get_params()
+    for name, value in vars(coder).items():
+        if name not in params and value is not params.get("regularizer"):
+            assert isinstance(value, (np.ndarray, int, float, bool, str, np.generic)) or "callback" in name, name
+
+
+@every_estimator
+def test_clone_and_params_survive(estimator):
+    copy = clone(estimator)
+    assert copy.get_params() == estimator.get_params()
+
+
+@every_estimator
+def test_html_repr(estimator, blobs):
+    assert type(estimator).__name__ in clone(estimator).fit(blobs)._repr_html_()
+
+
+@pytest.mark.skipif(not hasattr(sklearn, "callback") and sklearn.__version__ < "1.9", reason="scikit-learn 1.9")
+@every_estimator
+def test_progress_bar(estimator, blobs, capsys):
+    from sklearn.callback import ProgressBar
+
+    clone(estimator).set_callbacks(ProgressBar()).fit(blobs)
+    assert type(estimator).__name__ in capsys.readouterr().out

@@ -1,0 +1,170 @@
+"""The equation and its landscapes: gradients, folding, limits."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from problems import random_dictionary
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skrlv.costs import SquaredError
+from skrlv.decoders import Dictionary
+from skrlv.encoders import Encoder, ZeroEncoder
+from skrlv.energy import DecoderLandscape, Energy, GramLandscape
+from skrlv.inference import coordinate_descent
+from skrlv.regularizers import L1, ElasticNet
+
+
+@dataclass(frozen=True, eq=False)
+class LinearEncoder(Encoder):
+    """A prediction to fold."""
+
+    weights: object
+
+    def __call__(self, y):
+        return y @ self.weights
+
+    def forward(self, y):
+        return self(y), y
+
+    def vjp(self, tape, dz):
+        return {"weights": tape.T @ dz}
+
+    @property
+    def parameters(self):
+        return {"weights": self.weights}
+
+
+def problem(seed, encoder_weight=0.7, shape=(7, 5), n_samples=4):
+    rng = np.random.default_rng(seed)
+    atoms = random_dictionary(*shape, seed)
+    encoder = LinearEncoder(rng.normal(size=shape[::-1])) if encoder_weight else None
+    energy = Energy(Dictionary(atoms), L1(), 0.3, encoder, encoder_weight)
+    return energy, rng.normal(size=(n_samples, shape[1])), rng.normal(size=(n_samples, shape[0]))
+
+
+seeds = st.integers(0, 10_000)
+weights = st.sampled_from([0.0, 0.1, 3.0])
+landscape_of = {"decoder": lambda e, y: DecoderLandscape(e, y, e._prediction(y)), "chosen": Energy.given}
+
+
+@pytest.mark.parametrize("road", landscape_of)
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, weight=weights)
+def test_gradient_against_finite_differences(road, seed, weight):
+    energy, y, z = problem(seed, weight)
+    landscape, h = landscape_of[road](energy, y), 1e-5
+    for j in range(z.shape[1]):
+        step = np.zeros_like(z)
+        step[:, j] = h
+        slope = (landscape.smooth(z + step) - landscape.smooth(z - step)) / (2 * h)
+        np.testing.assert_allclose(landscape.grad(z)[:, j], slope, rtol=1e-6, atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, weight=weights)
+def test_quadratic_is_the_smooth_part(seed, weight):
+    energy, y, z = problem(seed, weight)
+    gram, correlations, half_norms = energy.given(y).quadratic()
+    folded = half_norms - np.sum(correlations * z, axis=1) + 0.5 * np.sum((z @ gram) * z, axis=1)
+    plain = energy.cost(y, energy.decoder(z))
+    if weight:
+        plain = plain + weight * SquaredError()(z, energy.encoder(y))
+    np.testing.assert_allclose(folded, plain, rtol=1e-12)
+    np.testing.assert_allclose(energy(y, z), plain + 0.3 * np.abs(z).sum(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(energy.given(y)(z), energy(y, z), rtol=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds)
+def test_folding_is_stacking(seed):
+    energy, y, z = problem(seed)
+    root = np.sqrt(energy.encoder_weight)
+    stacked = Energy(Dictionary(np.hstack([energy.decoder.atoms, root * np.eye(7)])), L1(), 0.3)
+    np.testing.assert_allclose(stacked(np.hstack([y, root * energy.encoder(y)]), z), energy(y, z), rtol=1e-12)
+
+
+def test_lipschitz_bounds_the_curvature():
+    energy, y, _ = problem(0)
+    gram = energy.given(y).quadratic().gram
+    assert energy.lipschitz == pytest.approx(np.linalg.eigvalsh(gram)[-1], rel=1e-12)
+
+
+def test_the_gram_is_used_where_it_is_cheaper():
+    assert isinstance(problem(0, shape=(7, 5))[0].given(np.ones((1, 5))), GramLandscape)
+    assert isinstance(problem(0, shape=(11, 5))[0].given(np.ones((1, 5))), DecoderLandscape)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (11, 5)])
+def test_some_rows_of_a_landscape(shape):
+    energy, y, z = problem(1, shape=shape)
+    rows = np.array([2, 0])
+    part, whole = energy.given(y).take(rows), energy.given(y)
+    np.testing.assert_allclose(part(z[rows]), whole(z)[rows], rtol=1e-13)
+    np.testing.assert_allclose(part.grad(z[rows]), whole.grad(z)[rows], rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(part.start(), whole.start()[rows])
+
+
+def test_a_search_starts_at_the_prediction():
+    energy, y, _ = problem(2)
+    np.testing.assert_array_equal(energy.given(y).start(), energy.encoder(y))
+    assert not problem(2, encoder_weight=0.0)[0].given(y).start().any()
+
+
+def test_zero_encoder_is_the_elastic_net():
+    energy, y, z = problem(3, 0.0)
+    ridge = replace(energy, encoder=ZeroEncoder(7), encoder_weight=0.3)
+    net = replace(energy, regularizer=ElasticNet(0.5), lmbda=0.6)
+    np.testing.assert_allclose(ridge(y, z), net(y, z), rtol=1e-13)
+    codes = [coordinate_descent(e.given(y), tol=1e-12).z for e in (ridge, net)]
+    np.testing.assert_allclose(*codes, atol=1e-10)
+
+
+def test_limits_of_the_encoder_weight():
+    energy, y, _ = problem(4)
+    without = coordinate_descent(replace(energy, encoder=None, encoder_weight=0.0).given(y), tol=1e-12).z
+    nearly = coordinate_descent(replace(energy, encoder_weight=1e-9).given(y), tol=1e-12).z
+    np.testing.assert_allclose(nearly, without, atol=1e-6)
+    held = coordinate_descent(replace(energy, encoder_weight=1e9).given(y), tol=1e-12).z
+    np.testing.assert_allclose(held, energy.encoder(y), atol=1e-6)
+
+
+def test_only_linear_decoders_are_quadratic():
+    energy, y, _ = problem(5)
+
+    @dataclass(frozen=True)
+    class Weighted(SquaredError):
+        def __call__(self, a, b):
+            return 2.0 * super().__call__(a, b)
+
+    class Other:
+        pass
+
+    with pytest.raises(TypeError, match="linear decoder"):
+        replace(energy, cost=Other()).given(y).quadratic()
+
+
+def free_energy(atoms, y, lmbda):
+    energy = Energy(Dictionary(atoms), L1(), lmbda)
+    z = coordinate_descent(energy.given(y), tol=1e-14, max_iter=2000).z
+    return energy(y, z)[0], z, y - z @ atoms
+
+
+def test_free_energy_is_a_projection_and_obeys_the_envelope_theorem():
+    atoms, y = random_dictionary(8, 6, 3), np.random.default_rng(1).normal(size=(1, 6))
+    lmbda, h = 0.4, 1e-5
+    F, z, r = free_energy(atoms, y, lmbda)
+    assert 0 < np.count_nonzero(z) < 8
+    assert F == pytest.approx(0.5 * np.sum(y**2) - 0.5 * np.sum((y - r) ** 2), rel=1e-10)
+    by_lmbda = (free_energy(atoms, y, lmbda + h)[0] - free_energy(atoms, y, lmbda - h)[0]) / (2 * h)
+    assert by_lmbda == pytest.approx(np.abs(z).sum(), abs=1e-6)
+    for i in range(6):
+        step = h * np.eye(6)[i]
+        by_y = (free_energy(atoms, y + step, lmbda)[0] - free_energy(atoms, y - step, lmbda)[0]) / (2 * h)
+        assert by_y == pytest.approx(r[0, i], abs=1e-6)
+        for j in range(8):
+            move = np.zeros_like(atoms)
+            move[j, i] = h
+            by_atom = (free_energy(atoms + move, y, lmbda)[0] - free_energy(atoms - move, y, lmbda)[0]) / (2 * h)
+            assert by_atom == pytest.approx(-z[0, j] * r[0, i], abs=1e-6)
