@@ -54,7 +54,7 @@ def to_device_of(x, like):
 
 def to_numpy(x):
     """The array as NumPy's, on the host."""
-    return x if is_numpy(x) else np.asarray(array_api_compat.to_device(x, "cpu"))
+    return np.asarray(x.detach().cpu() if array_api_compat.is_torch_array(x) else x)
 
 
 def zeros(shape, like):

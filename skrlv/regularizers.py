@@ -168,7 +168,8 @@ def _toll(z, positive):
     if not positive:
         return 0.0
     xp = namespace(z)
-    return xp.where(xp.any(z < 0, axis=tuple(range(1, z.ndim))), float("inf"), 0.0)
+    nothing = xp.zeros_like(sum_per_sample(z))
+    return xp.where(xp.any(z < 0, axis=tuple(range(1, z.ndim))), nothing + float("inf"), nothing)
 
 
 def _shrink(v, t, positive):

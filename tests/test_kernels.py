@@ -1,0 +1,115 @@
+"""Each kernel against a plain NumPy twin."""
+
+import numpy as np
+import pytest
+from problems import random_dictionary
+
+from skrlv.decoders import Dictionary
+from skrlv.energy import Energy
+from skrlv.inference import coordinate_descent, duality_gap
+from skrlv.inference import proximal_gradient as pg
+from skrlv.kernels import lasso
+from skrlv.regularizers import L1, ElasticNet
+
+dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+@dtypes
+@pytest.mark.parametrize("n_non_zero", range(10))
+def test_add_columns(n_non_zero, dtype, rng):
+    gram = rng.normal(size=(9, 9)).astype(dtype)
+    gram, weights, out = gram + gram.T, np.zeros(9, dtype), rng.normal(size=9).astype(dtype)
+    weights[rng.permutation(9)[:n_non_zero]] = rng.normal(size=n_non_zero)
+    expected = out + gram @ weights
+    lasso.add_columns(gram, weights, out)
+    np.testing.assert_allclose(out, expected, rtol=100 * np.finfo(dtype).eps, atol=100 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_shrink(positive):
+    v = np.linspace(-3, 3, 25)
+    twin = np.maximum(v - 1, 0) if positive else np.sign(v) * np.maximum(np.abs(v) - 1, 0)
+    np.testing.assert_array_equal([lasso.shrink(x, 1.0, positive) for x in v], twin)
+
+
+@pytest.mark.parametrize(
+    "regularizer", [L1(), L1(True), L1(weights=np.r_[0.0, np.linspace(0.2, 2, 29)]), ElasticNet(0.6)], ids=str
+)
+def test_gap_agrees_with_the_array_code(regularizer, rng):
+    y = rng.normal(size=(10, 12))
+    landscape = Energy(Dictionary(random_dictionary(30, 12)), regularizer, 0.3).given(y)
+    for max_iter in (0, 1, 2, 5, 50):
+        solution = coordinate_descent(landscape, max_iter=max_iter, tol=1e-14)
+        twin = duality_gap(landscape, solution.z)
+        np.testing.assert_allclose(solution.error, twin, rtol=1e-6, atol=1e-12)
+
+
+def plain_coordinate_descent(gram, q, thresholds, positive, n_sweeps=20_000):
+    z, c = np.zeros_like(q), q.copy()
+    for _ in range(n_sweeps):
+        before = z.copy()
+        for j in range(q.size):
+            v = c[j] + gram[j, j] * z[j]
+            new = max(v - thresholds[j], 0.0) if positive else np.sign(v) * max(abs(v) - thresholds[j], 0.0)
+            new /= gram[j, j]
+            c -= (new - z[j]) * gram[j]
+            z[j] = new
+        if (z == before).all():
+            break
+    return z
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_coordinate_descent_finds_what_its_plain_twin_finds(positive, rng):
+    atoms, y = random_dictionary(15, 12), rng.normal(size=(4, 12))
+    landscape = Energy(Dictionary(atoms), L1(positive), 0.2).given(y)
+    gram, correlations, _ = landscape.quadratic()
+    z = coordinate_descent(landscape, tol=1e-13).z
+    for row in range(4):
+        twin = plain_coordinate_descent(gram, correlations[row], np.full(15, 0.2), positive, 3000)
+        np.testing.assert_allclose(z[row], twin, atol=1e-10)
+
+
+@dtypes
+@pytest.mark.parametrize("regularizer", [L1(), L1(positive=True), L1(weights=np.linspace(0.2, 2, 30))], ids=str)
+def test_fista_kernel_walks_like_the_array_code(regularizer, dtype, rng):
+    atoms, y = random_dictionary(30, 20).astype(dtype), rng.normal(size=(25, 20)).astype(dtype)
+    if regularizer.weights is not None:
+        regularizer = L1(weights=regularizer.weights.astype(dtype))
+    landscape = Energy(Dictionary(atoms), regularizer, 0.2).given(y)
+    kernel = pg._kernel_walk(landscape, None, max_iter=3000, tol=1e-4)
+    array = pg._walk(landscape, None, pg._lean_until_uphill, max_iter=3000, tol=1e-4, record=False)
+    assert kernel.z.dtype == array.z.dtype == dtype
+    assert kernel.converged.all()
+    tolerance = 1e-10 if dtype == np.float64 else 1e-3
+    np.testing.assert_allclose(kernel.z, array.z, atol=tolerance)
+    if dtype == np.float64:
+        np.testing.assert_array_equal(kernel.n_iter, array.n_iter)
+
+
+def test_kernels_have_two_specialisations_at_most(rng):
+    for dtype in (np.float32, np.float64):
+        for order in "CF":
+            y = np.asarray(rng.normal(size=(5, 20)), dtype=dtype, order=order)
+            y.flags.writeable = False
+            landscape = Energy(Dictionary(random_dictionary(30, 20).astype(dtype)), L1(), 0.2).given(y)
+            coordinate_descent(landscape)
+            pg.fista_restart(landscape)
+    assert len(lasso.coordinate_descent.signatures) <= 2
+    assert len(lasso.fista_restart.signatures) <= 2
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_cache(monkeypatch):
+    import numba
+
+    from skrlv.kernels import _jit
+
+    real = numba.njit
+
+    def njit(*args, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function")
+        return real(*args, **options)
+
+    monkeypatch.setattr(_jit.numba, "njit", njit)
+    assert _jit.kernel(lambda x: x + 1)(1) == 2
