@@ -12,6 +12,7 @@ from skrlv.base import LatentVariableModel
 from skrlv.decoders import Dictionary
 from skrlv.learning import learn_dictionary, unit_rows
 from skrlv.metrics import check_dictionary, lmbda_grid
+from skrlv.regularizers import LassoFamily
 
 _FOLDS = 5
 _SAMPLE = 256  # rows that the warnings about a fit look at
@@ -121,13 +122,10 @@ class DictionaryModel(LatentVariableModel):
                 stacklevel=5,
             )
             return
-        used = np.count_nonzero(self._solve(self.energy_, sample).z, axis=1)
-        full = 0.9 * min(self.components_.shape)
-        complaint = None
-        if sample.any() and np.mean(used == 0) > 0.9:
-            complaint = "zero"
-        elif full >= 9.0 and np.mean(used >= full) > 0.9:
-            complaint = "dense"
+        energy = self.energy_
+        if not isinstance(energy.regularizer, LassoFamily) or not sample.any():
+            return
+        complaint = _complaint(self._solve(energy, sample).z, min(self.n_components_, np.linalg.matrix_rank(sample)))
         if complaint:
             grid = lmbda_grid(sample, self.components_)
             warnings.warn(
@@ -136,6 +134,16 @@ class DictionaryModel(LatentVariableModel):
                 "see lmbda_grid.",
                 stacklevel=5,
             )
+
+
+def _complaint(z, rank):
+    """What is wrong with nearly all codes, if anything; a model of few dimensions may well be dense."""
+    used = np.count_nonzero(z, axis=1)
+    if np.mean(used == 0) > 0.9:
+        return "zero"
+    if rank >= 10 and np.mean(used >= 0.9 * rank) > 0.9:
+        return "dense"
+    return None
 
 
 def _auto_lmbda(X, atoms):

@@ -1,0 +1,91 @@
+"""The certificate and the range of lmbda at the public face."""
+
+import numpy as np
+import pytest
+from problems import random_dictionary
+
+from skrlv import duality_gap, lmbda_grid, lmbda_max, sparse_encode
+
+
+def test_codes_appear_exactly_below_lmbda_max(digits):
+    D, X = random_dictionary(100, 64), digits[:50]
+    for row, largest in zip(X, lmbda_max(X, D), strict=True):
+        assert not sparse_encode(row[None], D, largest).any()
+        assert sparse_encode(row[None], D, largest * (1 - 1e-4), code_tol=1e-12).any()
+
+
+def test_lmbda_max_is_in_the_unit_of_the_data(digits):
+    D = random_dictionary(30, 64)
+    np.testing.assert_allclose(lmbda_max(3 * digits, 2 * D), 6 * lmbda_max(digits, D), rtol=1e-13)
+    assert lmbda_max(digits.astype(np.float32), D).dtype == np.float32
+
+
+@pytest.mark.parametrize("data", ["digits", "gauss"])
+def test_grid_goes_from_the_first_codes_to_dense_ones(data, digits, rng):
+    X = digits[:500] if data == "digits" else rng.normal(size=(500, 64))
+    D = random_dictionary(100, 64)
+    grid = lmbda_grid(X, D, n=7)
+    assert grid.shape == (7,)
+    assert (np.diff(grid) < 0).all()
+    np.testing.assert_allclose(np.diff(np.log(grid)), np.log(grid[1] / grid[0]), rtol=1e-10)
+    densities = [(sparse_encode(X, D, lmbda) != 0).mean() for lmbda in (grid[0], grid[-1])]
+    assert densities[0] < 0.02
+    assert densities[1] > 0.25
+
+
+def test_grid_of_data_without_codes():
+    with pytest.raises(ValueError, match="orthogonal to every atom"):
+        lmbda_grid(np.zeros((5, 3)), np.eye(3))
+    with pytest.raises(ValueError, match="'n' parameter of lmbda_grid"):
+        lmbda_grid(np.ones((5, 3)), np.eye(3), n=1)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"positive": True}, {"l2": 0.3}, {"weights": np.linspace(0, 2, 40)}, {"positive": True, "l2": 1.0}]
+)
+def test_codes_are_certified(options, rng):
+    X, D = rng.normal(size=(100, 15)), random_dictionary(40, 15)
+    for tol in (1e-3, 1e-10):
+        Z = sparse_encode(X, D, 0.3, code_tol=tol, **options)
+        assert duality_gap(X, Z, D, 0.3, **options).max() <= tol
+    worse = duality_gap(X, Z * 1.1, D, 0.3, **options)
+    assert worse.max() > 1e-3
+
+
+def test_least_squares_is_certified_by_the_normal_equations(rng):
+    X, D = rng.normal(size=(30, 15)), random_dictionary(10, 15)
+    Z = sparse_encode(X, D, 0.0)
+    np.testing.assert_allclose(Z, np.linalg.lstsq(D.T, X.T, rcond=None)[0].T, atol=1e-8)
+    assert duality_gap(X, Z, D, 0.0).max() <= 1e-6
+    assert duality_gap(X, 0 * Z, D, 0.0).min() > 1e-2
+    overcomplete = random_dictionary(40, 15)
+    Z = sparse_encode(X, overcomplete, 0.0)
+    np.testing.assert_allclose(Z @ overcomplete, X, atol=1e-6)
+
+
+def test_gap_of_zero_rows_is_zero():
+    assert duality_gap(np.zeros((2, 3)), np.zeros((2, 3)), np.eye(3), 0.1).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["lmbda", "l2"])
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), "big", None, [1.0]])
+def test_weights_out_of_range(name, wrong):
+    options = {"lmbda": 0.1} | {name: wrong}
+    with pytest.raises(ValueError, match=f"{name} must be a finite number"):
+        sparse_encode(np.ones((2, 3)), np.eye(3), **options)
+
+
+def test_wrong_shapes():
+    X, D = np.ones((2, 3)), np.eye(3)
+    for call in (lambda *a: sparse_encode(*a, 0.1), lmbda_max, lmbda_grid):
+        with pytest.raises(ValueError, match="dictionary has atoms of 4 features"):
+            call(X, np.ones((2, 4)))
+    with pytest.raises(ValueError, match=r"Z has shape \(2, 4\)"):
+        duality_gap(X, np.ones((2, 4)), D, 0.1)
+    with pytest.raises(ValueError, match=r"init has shape \(1, 3\)"):
+        sparse_encode(X, D, 0.1, init=np.ones((1, 3)))
+    with pytest.raises(ValueError, match="init has negative entries"):
+        sparse_encode(X, D, 0.1, init=-np.ones((2, 3)), positive=True)
+    for weights in (np.ones(2), -np.ones(3)):
+        with pytest.raises(ValueError, match="weights must hold 3 numbers"):
+            sparse_encode(X, D, 0.1, weights=weights)

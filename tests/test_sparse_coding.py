@@ -1,0 +1,444 @@
+"""SparseCoder and FISTACoder at their public face: the contract, line by line."""
+
+import warnings
+
+import numpy as np
+import pytest
+from problems import random_dictionary
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import make_sparse_coded_signal
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import Lasso, LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
+
+from skrlv import FISTACoder, SparseCoder, duality_gap, lmbda_grid, lmbda_max, sparse_encode
+from skrlv.regularizers import L1, GroupL1
+
+both = pytest.mark.parametrize("Coder", [SparseCoder, FISTACoder])
+
+
+def explained(X, coder, Z):
+    return 1.0 - np.sum((X - coder.inverse_transform(Z)) ** 2) / np.sum(X**2)
+
+
+@pytest.fixture(scope="module")
+def atoms():
+    return random_dictionary(100, 64)
+
+
+# exact codes
+
+
+@pytest.mark.parametrize("data", ["digits", "gauss"])
+@pytest.mark.parametrize("positive", [False, True])
+def test_objective_of_lasso_is_reached(data, positive, digits, rng):
+    X = digits[:40] if data == "digits" else rng.normal(size=(40, 64))
+    D = SparseCoder(100, random_state=0, max_iter=5).fit(digits).components_
+    lmbda = 0.1 * np.median(lmbda_max(X, D))
+    coder = SparseCoder(dictionary=D, lmbda=lmbda, positive=positive, code_tol=1e-10).fit(X)
+    Z = coder.transform(X)
+    assert duality_gap(X, Z, D, lmbda, positive=positive).max() <= 1e-10
+    assert not positive or Z.min() >= 0.0
+    lasso = Lasso(alpha=lmbda / 64, tol=1e-12, fit_intercept=False, max_iter=500_000, positive=positive)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs = np.array([lasso.fit(D.T, x).coef_ for x in X])
+    assert (coder.energy(X, Z) <= coder.energy(X, theirs) * (1 + 1e-8)).all()
+
+
+def test_codes_do_not_depend_on_how_the_rows_come(atoms, digits, rng):
+    X = digits[:300]
+    coder = SparseCoder(dictionary=atoms, lmbda=0.2, code_tol=1e-10).fit(X)
+    Z = coder.transform(X)
+    largest = np.abs(Z).max()
+    order = rng.permutation(300)
+    np.testing.assert_allclose(np.vstack([coder.transform(x[None]) for x in X]), Z, rtol=0, atol=1e-10 * largest)
+    np.testing.assert_allclose(coder.transform(X[order]), Z[order], rtol=0, atol=1e-10 * largest)
+    frozen = np.asfortranarray(X)
+    frozen.flags.writeable = False
+    np.testing.assert_allclose(coder.transform(frozen), Z, rtol=0, atol=1e-10 * largest)
+    np.testing.assert_allclose(coder.transform(X.astype(np.float32)), Z, rtol=0, atol=1e-4 * largest)
+    np.testing.assert_array_equal(clone(coder).set_params(n_jobs=1).fit(X).transform(X), Z)
+
+
+def test_float32_codes_are_certified_as_given(atoms, digits):
+    X = digits[:200].astype(np.float32)
+    Z = sparse_encode(X, atoms, 0.2)
+    assert Z.dtype == np.float32
+    assert duality_gap(X, Z, atoms, 0.2).max() <= 1e-4
+
+
+def test_lmbda_above_lmbda_max_gives_zero(atoms, digits):
+    X = digits[:50]
+    with pytest.warns(UserWarning, match="nearly all codes are zero"):
+        coder = SparseCoder(dictionary=atoms, lmbda=lmbda_max(X, atoms).max()).fit(X)
+    assert not coder.transform(X).any()
+
+
+def test_init_changes_nothing_but_the_road(atoms, digits, rng):
+    X = digits[:30]
+    Z = sparse_encode(X, atoms, 0.2, code_tol=1e-12)
+    start = rng.normal(size=Z.shape)
+    kept = start.copy()
+    np.testing.assert_allclose(sparse_encode(X, atoms, 0.2, code_tol=1e-12, init=start), Z, atol=1e-8)
+    np.testing.assert_array_equal(start, kept)
+
+
+def test_hostile_dictionaries_are_certified(digits):
+    X = digits[:100]
+    rows = normalize(digits[:80] + 1000.0)  # nearly parallel
+    for D in (rows, np.vstack([rows, rows]), np.vstack([rows[:5]] * 40)):
+        Z = sparse_encode(X, D, 0.1)
+        assert duality_gap(X, Z, D, 0.1).max() <= 1e-6
+
+
+# fit
+
+
+@both
+def test_given_atoms_are_used_as_they_are(Coder, atoms, digits):
+    D = 3.0 * atoms
+    coder = Coder(dictionary=D, lmbda=0.5).fit(digits)
+    np.testing.assert_array_equal(coder.components_, D)
+    assert coder.n_iter_ == 0
+    assert coder.energy_history_.shape == (0,)
+    coder.components_[:] = 0.0
+    assert D.all()
+
+
+@both
+def test_dictionary_init_is_copied_and_honoured(Coder, digits):
+    init = np.asfortranarray(digits[:10] * 5.0)
+    kept = init.copy()
+    coder = Coder(dictionary_init=init, max_iter=1, lmbda=1e3).fit(digits)
+    np.testing.assert_array_equal(init, kept)
+    fresh = Coder(10, max_iter=1, random_state=0).fit(digits)
+    assert coder.components_.shape == fresh.components_.shape
+
+
+test_dictionary_init_is_copied_and_honoured = pytest.mark.filterwarnings("ignore:With lmbda")(
+    test_dictionary_init_is_copied_and_honoured
+)
+
+
+@both
+def test_same_seed_same_model(Coder, digits):
+    one, two = (Coder(20, max_iter=3, random_state=7).fit(digits) for _ in range(2))
+    np.testing.assert_array_equal(one.components_, two.components_)
+    assert not np.array_equal(one.components_, Coder(20, max_iter=3, random_state=8).fit(digits).components_)
+
+
+def test_n_jobs_does_not_change_a_fit(digits):
+    one, two = (SparseCoder(20, max_iter=3, random_state=7, n_jobs=n).fit(digits) for n in (1, 2))
+    np.testing.assert_array_equal(one.components_, two.components_)
+
+
+@both
+def test_energy_history_is_the_mean_energy_before_each_update(Coder, digits):
+    X = digits[:400]
+    coder = Coder(20, lmbda=0.5, batch_size=400, max_iter=1, random_state=0).fit(X)
+    start = Coder(dictionary=X[np.sort(np.random.RandomState(0).permutation(400)[:20])], lmbda=0.5).fit(X)
+    start = Coder(dictionary=normalize(start.components_), lmbda=0.5).fit(X)
+    assert coder.energy_history_[0] == pytest.approx(start.energy(X).mean(), rel=1e-5)
+
+
+@both
+def test_tol_stops_a_fit(Coder, digits):
+    coder = Coder(20, random_state=0, tol=1e-2).fit(digits[:300])
+    drops = -np.diff(coder.energy_history_) / coder.energy_history_[:-1]
+    assert drops[-1] < 1e-2
+    assert (drops[:-1] >= 1e-2).all()
+    assert Coder(20, random_state=0, tol=0.0, max_iter=12, code_tol=1e-3).fit(digits[:50]).n_iter_ == 12
+
+
+UNTUNED = {
+    "0..16": (lambda X: 16 * X),
+    "0..1": (lambda X: X),
+    "standardised": (lambda X: StandardScaler().fit_transform(X)),
+    "unit rows": normalize,
+    "Gaussian": (lambda X: np.random.default_rng(0).normal(size=(1000, 50))),
+}
+
+
+@pytest.mark.parametrize("data", UNTUNED)
+def test_works_untuned(data, digits):
+    X = UNTUNED[data](digits)
+    coder = SparseCoder(random_state=0)
+    Z = coder.fit_transform(X)
+    assert 0.02 <= (Z != 0).mean() <= 0.30
+    assert coder.lmbda_ == pytest.approx(1.2 * np.sqrt(np.mean(X**2)), rel=1e-12)
+    assert explained(X, coder, Z) >= (0.4 if data == "Gaussian" else 0.79)
+
+
+def test_auto_lmbda_knows_the_norms_of_given_atoms(digits, atoms):
+    one, three = (SparseCoder(dictionary=c * atoms).fit(digits) for c in (1.0, 3.0))
+    assert three.lmbda_ == pytest.approx(3.0 * one.lmbda_, rel=1e-12)
+    np.testing.assert_allclose(3.0 * three.transform(digits[:50]), one.transform(digits[:50]), atol=1e-5)
+
+
+def test_an_offset_gets_one_warning_that_names_the_remedy(digits):
+    with pytest.warns(UserWarning, match=r"X - X.mean\(axis=0\)") as caught:
+        Z = SparseCoder(random_state=0).fit_transform(16 * digits + 1000.0)
+    assert len(caught) == 1
+    assert np.isfinite(Z).all()
+
+
+@both
+@pytest.mark.parametrize(("lmbda", "word"), [(1e4, "zero"), (1e-5, "dense")])
+def test_lmbda_far_off_gets_one_warning_with_the_useful_range(Coder, lmbda, word, digits):
+    with pytest.warns(UserWarning, match=f"nearly all codes are {word}.*useful between about") as caught:
+        coder = Coder(lmbda=lmbda, max_iter=2, random_state=0, code_tol=1e-2).fit(digits[:500])
+    assert len(caught) == 1
+    low, high = (float(x) for x in str(caught[0].message).split("about ")[1].replace("and", "(").split("(")[:3:2])
+    for value in (low, high):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            Coder(lmbda=0.9 * value + 0.1 * high, dictionary=coder.components_, code_tol=1e-2).fit(digits[:500])
+
+
+# degenerate but legal data
+
+
+@both
+@pytest.mark.filterwarnings("ignore:With lmbda", "ignore:X is almost constant")
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.zeros((5, 4)),
+        np.ones((5, 4)),
+        np.vstack([np.zeros((3, 4)), np.eye(4)]),
+        np.array([[1.0, 2.0, 3.0]]),
+        np.arange(1.0, 7.0)[:, None],
+        np.random.default_rng(0).normal(size=(6, 3)),
+        1e-150 * np.random.default_rng(0).normal(size=(6, 3)),
+    ],
+    ids=["zeros", "constant", "zero rows", "one sample", "one feature", "more atoms than samples", "tiny"],
+)
+def test_degenerate_data(Coder, X):
+    coder = Coder(8, random_state=0, max_iter=10)
+    Z = coder.fit_transform(X)
+    for array in (Z, coder.components_, coder.energy_history_, coder.inverse_transform(Z), coder.energy(X)):
+        assert np.isfinite(array).all()
+    np.testing.assert_allclose(np.linalg.norm(coder.components_, axis=1), 1.0, rtol=1e-6)
+    assert np.isfinite(coder.score(X))
+
+
+# the face
+
+
+def test_split_sign(digits, atoms):
+    plain = SparseCoder(dictionary=atoms, lmbda=0.2).fit(digits)
+    split = SparseCoder(dictionary=atoms, lmbda=0.2, split_sign=True).fit(digits)
+    Z, halves = plain.transform(digits[:20]), split.transform(digits[:20])
+    np.testing.assert_array_equal(halves, np.hstack([np.maximum(Z, 0), np.maximum(-Z, 0)]))
+    assert len(split.get_feature_names_out()) == 200
+    np.testing.assert_array_equal(split.inverse_transform(halves), plain.inverse_transform(Z))
+    np.testing.assert_array_equal(split.energy(digits[:20], halves), plain.energy(digits[:20], Z))
+
+
+@both
+def test_sparse_output(Coder, digits, atoms):
+    dense = Coder(dictionary=atoms, lmbda=0.5).fit(digits)
+    csr = clone(dense).set_params(sparse_output=True).fit(digits).transform(digits[:20])
+    assert sparse.issparse(csr)
+    assert csr.format == "csr"
+    np.testing.assert_array_equal(csr.toarray(), dense.transform(digits[:20]))
+    np.testing.assert_array_equal(dense.inverse_transform(csr), dense.inverse_transform(csr.toarray()))
+    assert sparse.issparse(sparse_encode(digits[:5], atoms, 0.5, sparse_output=True))
+
+
+@both
+def test_energy_and_score_samples(Coder, digits, atoms):
+    X = digits[:50]
+    coder = Coder(dictionary=atoms, lmbda=0.3).fit(X)
+    Z = coder.transform(X)
+    expected = 0.5 * np.sum((X - Z @ atoms) ** 2, axis=1) + 0.3 * np.abs(Z).sum(axis=1)
+    np.testing.assert_allclose(coder.energy(X), expected, rtol=1e-12)
+    np.testing.assert_allclose(coder.energy(X, Z), expected, rtol=1e-12)
+    np.testing.assert_array_equal(coder.score_samples(X), -coder.energy(X))
+    with pytest.raises(ValueError, match="one code per sample"):
+        coder.energy(X, Z[:3])
+
+
+def test_elastic_net_of_both_coders_agree(digits, atoms):
+    X = digits[:50]
+    exact = SparseCoder(dictionary=atoms, lmbda=0.3, l2=0.3, code_tol=1e-12).fit(X)
+    fista = FISTACoder(dictionary=atoms, lmbda=0.6, regularizer="elastic_net", code_tol=1e-10).fit(X)
+    np.testing.assert_allclose(exact.transform(X), fista.transform(X), atol=1e-7)
+    np.testing.assert_allclose(exact.energy(X), fista.energy(X), rtol=1e-10)
+
+
+def test_regularizer_instances(digits, atoms):
+    X = digits[:50]
+    named = FISTACoder(dictionary=atoms, lmbda=0.3, positive=True).fit(X)
+    instance = FISTACoder(dictionary=atoms, lmbda=0.3, regularizer=L1(positive=True)).fit(X)
+    np.testing.assert_array_equal(named.transform(X), instance.transform(X))
+    groups = FISTACoder(dictionary=atoms, lmbda=0.3, regularizer=GroupL1(5)).fit(X).transform(X)
+    together = (groups != 0).reshape(50, 20, 5)
+    assert (together.any(axis=2) == together.all(axis=2)).all()
+
+
+@both
+def test_what_shapes_the_model_is_frozen_by_fit(Coder, digits, atoms):
+    X = digits[:50]
+    coder = Coder(dictionary=atoms, lmbda=0.3).fit(X)
+    Z = coder.transform(X)
+    coder.set_params(lmbda=5.0, positive=True, dictionary=None)
+    np.testing.assert_array_equal(coder.transform(X), Z)
+
+
+@both
+def test_score_chooses_an_inner_lmbda_on_noisy_data(Coder, digits):
+    noisy = digits[:600] + np.random.default_rng(0).normal(scale=0.2, size=(600, 64))
+    first = Coder(64, random_state=0, max_iter=5, code_tol=1e-4).fit(noisy)
+    grid = lmbda_grid(noisy, first.components_, n=6)
+    search = GridSearchCV(clone(first), {"lmbda": grid}, cv=3).fit(noisy)
+    assert search.best_params_["lmbda"] not in (grid[0], grid[-1])
+    assert 0.0 < search.best_score_ < 1.0
+
+
+def test_grid_search_in_a_pipeline_with_two_jobs():
+    from sklearn.datasets import load_digits
+
+    X, labels = load_digits(return_X_y=True)
+    X, labels = X[:400], labels[:400]
+    pipeline = make_pipeline(
+        FunctionTransformer(lambda_free_scale), SparseCoder(32, max_iter=5, random_state=0), LogisticRegression(max_iter=500)
+    )
+    search = GridSearchCV(pipeline, {"sparsecoder__lmbda": [0.1, 0.3, 1.0]}, n_jobs=2, cv=2).fit(X, labels)
+    one = clone(search).set_params(n_jobs=1).fit(X, labels)
+    np.testing.assert_array_equal(search.cv_results_["mean_test_score"], one.cv_results_["mean_test_score"])
+    assert search.best_score_ > 0.8
+
+
+def lambda_free_scale(X):
+    return X / 16.0
+
+
+# bad input
+
+BAD_X = {
+    "wrong dimensions": (np.ones(5), ValueError, "2D array"),
+    "three axes": (np.ones((2, 3, 4)), ValueError, "dim 3"),
+    "no rows": (np.empty((0, 5)), ValueError, "0 sample"),
+    "NaN": (np.array([[1.0, np.nan]]), ValueError, "NaN"),
+    "infinity": (np.array([[1.0, np.inf]]), ValueError, "infinity"),
+    "complex": (np.ones((3, 2)) + 1j, ValueError, "[Cc]omplex"),
+    "strings": (np.array([["a", "b"]]), ValueError, "could not convert"),
+    "sparse": (sparse.eye(4, format="csr"), TypeError, "[Ss]parse"),
+}
+
+
+@both
+@pytest.mark.parametrize("case", BAD_X)
+def test_bad_data(Coder, case):
+    X, error, message = BAD_X[case]
+    coder = Coder()
+    with pytest.raises(error, match=message):
+        coder.fit(X)
+    assert vars(coder) == vars(Coder())
+
+
+BAD_PARAMETERS = {
+    "lmbda": [-1.0, float("nan"), float("inf"), "much", None],
+    "n_components": [0, -3, 2.5, "ten"],
+    "max_iter": [0, 1.5],
+    "tol": [-1e-3, float("nan")],
+    "code_tol": [0.0, -1.0],
+    "batch_size": [0, "all"],
+    "positive": ["yes"],
+}
+
+
+@both
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in BAD_PARAMETERS.items() for v in values])
+def test_bad_parameters(Coder, name, value, digits):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of {Coder.__name__}"):
+        Coder(**{name: value}).fit(digits)
+
+
+@both
+@pytest.mark.parametrize("name", ["dictionary", "dictionary_init"])
+def test_bad_dictionaries(Coder, name, digits):
+    good = random_dictionary(5, 64)
+    cases = {
+        f"{name} has atoms of 63 features": good[:, 1:],
+        "1 zero atoms, the first in row 2": good * (np.arange(5) != 2)[:, None],
+        "NaN": np.where(np.eye(5, 64), np.nan, good),
+        "infinity": np.where(np.eye(5, 64), np.inf, good),
+        "2D array": good[0],
+        "[Cc]omplex": good + 1j,
+    }
+    for message, D in cases.items():
+        with pytest.raises(ValueError, match=message):
+            Coder(**{name: D}).fit(digits)
+    with pytest.raises(ValueError, match="n_components=7"):
+        Coder(7, **{name: good}).fit(digits)
+
+
+@both
+def test_an_array_as_n_components_is_refused(Coder, digits, atoms):
+    with pytest.raises(ValueError, match="use dictionary="):
+        Coder(atoms).fit(digits)
+
+
+def test_a_negative_start_of_a_positive_dictionary_is_refused(digits, atoms):
+    with pytest.raises(ValueError, match="dictionary_init has negative entries"):
+        SparseCoder(dictionary_init=atoms, positive_dictionary=True).fit(digits)
+
+
+@both
+def test_before_fit_and_after_a_change_of_width(Coder, digits, atoms):
+    for call in ("transform", "energy", "score", "inverse_transform", "score_samples"):
+        with pytest.raises(NotFittedError):
+            getattr(Coder(), call)(digits)
+    coder = Coder(dictionary=atoms, lmbda=0.3).fit(digits)
+    for call in ("transform", "energy", "score"):
+        with pytest.raises(ValueError, match="63 features"):
+            getattr(coder, call)(digits[:, 1:])
+    with pytest.raises(ValueError, match="fitted to give 100"):
+        coder.inverse_transform(np.ones((2, 3)))
+
+
+@both
+def test_a_failed_fit_leaves_the_estimator_as_it_was(Coder, digits, atoms):
+    coder = Coder(dictionary=atoms, lmbda=0.3).fit(digits)
+    Z = coder.transform(digits[:20])
+    with pytest.raises(ValueError, match="dictionary has atoms of 64 features"):
+        coder.fit(digits[:, 1:])
+    np.testing.assert_array_equal(coder.transform(digits[:20]), Z)
+
+
+@both
+def test_an_interrupted_fit_keeps_its_last_step(Coder, digits, monkeypatch):
+    steps = []
+    real = Coder._update
+
+    def update(self, *args):
+        if len(steps) == 6:
+            raise KeyboardInterrupt
+        steps.append(1)
+        return real(self, *args)
+
+    monkeypatch.setattr(Coder, "_update", update)
+    coder = Coder(20, random_state=0, tol=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        coder.fit(digits)
+    assert coder.n_iter_ == len(coder.energy_history_) == 1
+    assert np.isfinite(coder.transform(digits[:5])).all()
+
+
+def test_codes_that_miss_the_tolerance_get_one_warning(digits, atoms):
+    coder = FISTACoder(dictionary=atoms, lmbda=0.3, code_max_iter=3).fit(digits[:400])
+    with pytest.warns(ConvergenceWarning, match="of 400 codes.*Raise code_max_iter") as caught:
+        coder.transform(digits[:400])
+    assert len(caught) == 1
+
+
+def test_scikit_learn_s_own_planted_signals():
+    X, D, _ = make_sparse_coded_signal(50, n_components=30, n_features=40, n_nonzero_coefs=3, random_state=0)
+    Z = sparse_encode(X, D, 0.01)
+    assert np.mean((X - Z @ D) ** 2) < 1e-3 * np.mean(X**2)
