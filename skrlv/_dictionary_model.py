@@ -141,7 +141,7 @@ def _complaint(z, rank):
     used = np.count_nonzero(z, axis=1)
     if np.mean(used == 0) > 0.9:
         return "zero"
-    if rank >= 10 and np.mean(used >= 0.9 * rank) > 0.9:
+    if rank >= 10 and np.median(used) >= 0.9 * rank:
         return "dense"
     return None
 
