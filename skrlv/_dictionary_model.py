@@ -60,11 +60,6 @@ class DictionaryModel(LatentVariableModel):
         if self.n_components is not None and self.n_components != n_atoms:
             raise ValueError(f"n_components={self.n_components}, but {name} has {n_atoms} atoms; give one of the two.")
 
-    def _learn(self, X, energy, rng):
-        if self.dictionary is None:
-            super()._learn(X, energy, rng)
-        self._warn_of_a_useless_fit(X)
-
     def _update(self, state, energy, y, z, share):
         # Statistics are remembered for about one pass; a batch that holds all rows replaces them.
         return learn_dictionary(state, energy, y, z, memory=1.0 - share, positive=self.positive_dictionary)
@@ -76,6 +71,18 @@ class DictionaryModel(LatentVariableModel):
         self.components_ = to_numpy(energy.decoder.atoms).astype(dtype)
         self.n_components_ = len(self.components_)
         self.lmbda_ = energy.lmbda
+
+
+class Coder(DictionaryModel):
+    """A dictionary model without an encoder: its codes are searched for, in `fit` as in `transform`."""
+
+    def _infer(self, energy, y, z0, rng):
+        return self._encode(energy, y, z0)
+
+    def _learn(self, X, energy, rng):
+        if self.dictionary is None:
+            super()._learn(X, energy, rng)
+        self._warn_of_a_useless_fit(X)
 
     def score(self, X, y=None):
         r"""R^2 on held-out features, which ranks lmbda: energies cannot, since a smaller lmbda always wins.

@@ -37,8 +37,12 @@ class LatentVariableModel(
         """The Energy that learning starts from."""
 
     @abstractmethod
-    def _infer(self, energy, y, z0=None):
-        """The `Solution` of the rows y, an array on the device, from the start z0 or the landscape's own."""
+    def _infer(self, energy, y, z0, rng):
+        """In `fit`: the `Solution` of the rows y, an array on the device, from z0 or the landscape's own start."""
+
+    @abstractmethod
+    def _encode(self, energy, y):
+        """In `transform`: the `Solution` of the rows y, without any chance in it."""
 
     @abstractmethod
     def _update(self, state, energy, y, z, share):
@@ -96,8 +100,9 @@ class LatentVariableModel(
                 for rows in minibatches(len(X), self._batch_size(len(X)), rng):
                     whole = rows.size == len(X)
                     batch = self._placed(X if whole else X[rows])
-                    z, _, *search = self._infer(energy, batch, codes)
-                    searches.append(search)
+                    solution = self._infer(energy, batch, codes, rng)
+                    searches.append(solution._replace(z=np.empty(0), energies=None))
+                    z = solution.z
                     spent += float(energy(batch, z).sum())
                     state, energy = self._update(state, energy, batch, z, rows.size / len(X))
                     # Where the same rows come back, their codes are the next start, so no energy can rise.
@@ -110,8 +115,7 @@ class LatentVariableModel(
             self._store(energy, X.dtype)
             self.n_iter_, self.energy_history_ = len(history), np.asarray(history)
         context.call_on_fit_task_end(estimator=self, X=X)
-        error, converged, _ = zip(*searches, strict=True)
-        warn_unless_converged(np.concatenate(converged), np.concatenate(error), self._remedy)
+        warn_unless_converged(joined(searches), self._remedy)
 
     def _carried(self, state, z):
         """Codes of a batch in terms of the updated parameters."""
@@ -139,14 +143,14 @@ class LatentVariableModel(
     def _codes(self, energy, X):
         """Codes of validated rows, as NumPy, in the dtype of X."""
         solution = self._solve(energy, X)
-        warn_unless_converged(solution.converged, solution.error, self._remedy)
+        warn_unless_converged(solution, self._remedy)
         return solution.z
 
     def _solve(self, energy, X):
         """The `Solution` of validated rows, codes as NumPy in the dtype of X."""
         blocks = []
         for rows in row_blocks(len(X), ROWS_PER_TRANSFER):
-            solution = self._infer(energy, self._placed(X[rows]))
+            solution = self._encode(energy, self._placed(X[rows]))
             blocks.append(solution._replace(z=to_numpy(solution.z).astype(X.dtype, copy=False), energies=None))
         return joined(blocks)
 
@@ -242,13 +246,13 @@ class LatentVariableModel(
         return tags
 
 
-def warn_unless_converged(converged, error, remedy):
+def warn_unless_converged(solution, remedy):
     """One warning for all rows of a call: how many, how far, and what to do."""
-    missed = np.count_nonzero(~converged)
-    if missed:
+    missed = ~solution.converged
+    if missed.any():
         warnings.warn(
-            f"{missed} of {converged.size} codes missed the tolerance; the worst ended at "
-            f"{error[~converged].max():.1e}. {remedy}",
+            f"{missed.sum()} of {missed.size} codes missed the tolerance; the worst ended at "
+            f"{solution.error[missed].max():.1e}. {remedy}",
             ConvergenceWarning,
             stacklevel=4,
         )

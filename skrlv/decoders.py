@@ -47,13 +47,8 @@ class LinearDecoder(Decoder):
 
     @property
     @abstractmethod
-    def gram(self):
-        """Inner products of the atoms, (n_components, n_components)."""
-
-    @property
-    @abstractmethod
-    def gram_pays(self):
-        """Whether multiplying by the Gram matrix is cheaper than decoding and coming back."""
+    def squared_norms(self):
+        """Squared l2 norm of each atom, (n_components,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +83,13 @@ class Dictionary(LinearDecoder):
     def code_shape(self):
         return self.atoms.shape[:1]
 
+    @property
+    def squared_norms(self):
+        return namespace(self.atoms).sum(self.atoms**2, axis=1)
+
     @cached_property
     def gram(self):
+        """Inner products of the atoms, (n_components, n_components)."""
         return self.atoms @ self.atoms.T
 
     @cached_property
@@ -100,5 +100,6 @@ class Dictionary(LinearDecoder):
 
     @property
     def gram_pays(self):
+        """Whether multiplying by the Gram matrix is cheaper than decoding and coming back."""
         n_components, n_features = self.atoms.shape
         return n_components <= 2 * n_features

@@ -33,14 +33,14 @@ class ZeroEncoder(Encoder):
 
     Parameters
     ----------
-    n_components : int
-        Length of a code.
+    code_shape : tuple of int
+        Shape of one code.
     """
 
-    n_components: int
+    code_shape: tuple
 
     def __call__(self, y):
-        return zeros((y.shape[0], self.n_components), like=y)
+        return zeros((y.shape[0], *self.code_shape), like=y)
 
     def forward(self, y):
         return self(y), None

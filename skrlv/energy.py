@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from skrlv._arrays import device, namespace, sum_per_sample, zeros
 from skrlv.costs import Cost, SquaredError
-from skrlv.decoders import Decoder, LinearDecoder
+from skrlv.decoders import Decoder, Dictionary, LinearDecoder
 from skrlv.encoders import Encoder
 from skrlv.regularizers import Regularizer
 
@@ -50,6 +50,10 @@ class Energy:
     encoder_weight: float = 0.0
     cost: Cost = SquaredError()
 
+    def __post_init__(self):
+        if self.encoder is None and self.encoder_weight:
+            raise ValueError(f"encoder_weight={self.encoder_weight!r} needs an encoder.")
+
     def __call__(self, y, z):
         """Energy per sample, (n_samples,), float64."""
         return DecoderLandscape(self, y, self._prediction(y))(z)
@@ -57,7 +61,7 @@ class Energy:
     def given(self, y):
         """The landscape z -> E(y, z) of a block of rows."""
         landscape = DecoderLandscape(self, y, self._prediction(y))
-        if self.is_quadratic and self.decoder.gram_pays:
+        if self.has_gram and self.decoder.gram_pays:
             return GramLandscape(self, *landscape.quadratic(), landscape.start())
         return landscape
 
@@ -65,6 +69,11 @@ class Energy:
     def is_quadratic(self):
         """Whether the smooth part is a quadratic in z."""
         return isinstance(self.decoder, LinearDecoder) and isinstance(self.cost, SquaredError)
+
+    @property
+    def has_gram(self):
+        """Whether that quadratic is small enough to write down: a dense dictionary's, not a convolution's."""
+        return self.is_quadratic and isinstance(self.decoder, Dictionary)
 
     @cached_property
     def gram(self):
@@ -150,8 +159,8 @@ class DecoderLandscape(Landscape):
 
     def quadratic(self):
         energy = self.energy
-        if not energy.is_quadratic:
-            raise TypeError("Only a linear decoder under squared error has a quadratic landscape.")
+        if not energy.has_gram:
+            raise TypeError("Only a Dictionary under squared error has a Gram matrix.")
         correlations, half_norms = energy.decoder.adjoint(self.y), 0.5 * sum_per_sample(self.y**2)
         if self.prediction is not None:
             correlations = correlations + energy.encoder_weight * self.prediction

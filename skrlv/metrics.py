@@ -172,7 +172,7 @@ def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
         Dictionary(dictionary.astype(np.float64, copy=False)),
         L1(positive=bool(positive), weights=weights),
         float(lmbda),
-        encoder=ZeroEncoder(n_components) if l2 else None,
+        encoder=ZeroEncoder((n_components,)) if l2 else None,
         encoder_weight=float(l2),
     )
 

@@ -7,7 +7,7 @@ from scipy import sparse
 
 from skrlv._arrays import check_device, is_numpy, to_device
 from skrlv._compat import Interval, StrOptions, validate_params
-from skrlv._dictionary_model import DictionaryModel
+from skrlv._dictionary_model import Coder
 from skrlv._threads import each_block
 from skrlv.base import warn_unless_converged
 from skrlv.decoders import Dictionary
@@ -103,11 +103,11 @@ def sparse_encode(
         if positive and (init < 0.0).any():
             raise ValueError("init has negative entries, but positive=True.")
     solution = _exact(energy, X, init, tol=_code_tol(code_tol, X.dtype), n_jobs=n_jobs)
-    warn_unless_converged(solution.converged, solution.error, "Raise code_tol.")
+    warn_unless_converged(solution, "Raise code_tol.")
     return sparse.csr_matrix(solution.z) if sparse_output else solution.z
 
 
-class SparseCoder(DictionaryModel):
+class SparseCoder(Coder):
     r"""Sparse coding with exact codes, and dictionary learning.
 
     .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1 + \tfrac{l_2}{2} \|z\|_2^2
@@ -244,7 +244,7 @@ class SparseCoder(DictionaryModel):
         super()._store(energy, dtype)
         self._positive, self._l2 = energy.regularizer.positive, energy.encoder_weight
 
-    def _infer(self, energy, y, z0=None):
+    def _encode(self, energy, y, z0=None):
         return _exact(energy, y, z0, tol=_code_tol(self.code_tol, y.dtype), n_jobs=self.n_jobs)
 
     def _as_features(self, z):
@@ -260,7 +260,7 @@ class SparseCoder(DictionaryModel):
         return self.n_components_ * (2 if self.split_sign else 1)
 
 
-class FISTACoder(DictionaryModel):
+class FISTACoder(Coder):
     r"""Sparse coding by FISTA with restart: any regularizer, any device.
 
     .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda R(z)
@@ -395,7 +395,7 @@ class FISTACoder(DictionaryModel):
     def _placed(self, x):
         return to_device(x.astype(self.components_.dtype, copy=False), self.device)
 
-    def _infer(self, energy, y, z0=None):
+    def _encode(self, energy, y, z0=None):
         tol = _code_tol(self.code_tol, self.components_.dtype)
 
         def search(rows):

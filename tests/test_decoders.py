@@ -45,7 +45,7 @@ def test_lipschitz_is_the_largest_singular_value_squared(shape):
 
 
 def test_zero_encoder_predicts_zero_in_the_dtype_of_the_data():
-    predicted = ZeroEncoder(3)(np.ones((2, 7), dtype=np.float32))
+    predicted = ZeroEncoder((3,))(np.ones((2, 7), dtype=np.float32))
     assert predicted.shape == (2, 3)
     assert predicted.dtype == np.float32
     assert not predicted.any()

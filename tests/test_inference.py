@@ -25,7 +25,7 @@ def energies():
         "weighted": (Energy(Dictionary(tall), L1(weights=np.linspace(0.1, 2, 10)), 0.4), 30),
         "unpenalised atom": (Energy(Dictionary(tall), L1(weights=np.r_[0.0, np.ones(9)]), 0.4), 30),
         "elastic net": (Energy(Dictionary(wide), ElasticNet(0.7), 0.5), 12),
-        "ridge": (Energy(Dictionary(wide), L1(), 0.2, ZeroEncoder(40), 0.3), 12),
+        "ridge": (Energy(Dictionary(wide), L1(), 0.2, ZeroEncoder((40,)), 0.3), 12),
         "least squares": (Energy(Dictionary(tall), L1(), 0.0), 30),
         "duplicate atoms": (Energy(Dictionary(twins), L1(), 0.2), 30),
         "atoms not of unit norm": (Energy(Dictionary(tall * np.linspace(0.5, 2, 10)[:, None]), L1(), 0.2), 30),

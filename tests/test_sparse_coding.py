@@ -193,10 +193,10 @@ def test_lmbda_far_off_gets_one_warning_with_the_useful_range(Coder, lmbda, word
         coder = Coder(lmbda=lmbda, max_iter=2, random_state=0, code_tol=1e-2).fit(digits[:500])
     assert len(caught) == 1
     low, high = (float(x) for x in str(caught[0].message).split("about ")[1].replace("and", "(").split("(")[:3:2])
-    for value in (low, high):
+    for value in np.geomspace(low, high, 4)[1:]:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            Coder(lmbda=0.9 * value + 0.1 * high, dictionary=coder.components_, code_tol=1e-2).fit(digits[:500])
+            Coder(lmbda=value, dictionary=coder.components_).fit(digits[:500])
 
 
 # degenerate but legal data

@@ -40,5 +40,5 @@ def coordinate_descent(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     problem = lasso_problem(landscape)
     z = np.array(landscape.start() if z0 is None else z0, dtype=problem.correlations.dtype, order="C")
     n_iter, gaps = np.empty(z.shape[0], dtype=np.int64), np.empty(z.shape[0])
-    lasso.coordinate_descent(*problem.arrays, tol, max_iter, n_iter, gaps, z)
+    lasso.coordinate_descent(*problem.arrays, float(tol), int(max_iter), n_iter, gaps, z)
     return Solution(z, n_iter, gaps, gaps <= tol)

@@ -2,8 +2,8 @@ r"""The certificate: how far a code's energy can be from the minimum, whatever m
 
 import numpy as np
 
-from skrlv._arrays import sum_per_sample, to_numpy
-from skrlv.inference.problem import is_lasso
+from skrlv._arrays import sum_per_sample
+from skrlv.regularizers import LassoFamily
 
 
 def duality_gap(landscape, z):
@@ -21,8 +21,8 @@ def duality_gap(landscape, z):
     Parameters
     ----------
     landscape : Landscape
-        Of NumPy arrays, best in float64: quadratic, under the L1 family.
-    z : array of shape (n_samples, n_components)
+        Of NumPy arrays, best in float64: linear decoder, squared error, L1 family.
+    z : array of shape (n_samples, ..., n_components)
         Codes.
 
     Returns
@@ -31,28 +31,25 @@ def duality_gap(landscape, z):
         gap / max(energy, 1e-3 x smooth(0)); 1/2 norm(y)^2 is smooth(0) without an encoder term.
         Infinite for a negative entry where codes must be positive.
     """
-    if not is_lasso(landscape):
+    energy = landscape.energy
+    regularizer, lmbda = energy.regularizer, energy.lmbda
+    if not (energy.is_quadratic and isinstance(regularizer, LassoFamily)):
         raise TypeError("A duality gap is known for the L1 family under squared error with a linear decoder.")
-    regularizer, lmbda = landscape.energy.regularizer, landscape.energy.lmbda
     thresholds, ridge = regularizer.thresholds(lmbda, z.shape[-1]), regularizer.ridge(lmbda)
     correlations = -landscape.grad(z) - ridge * z
     smooth = np.maximum(landscape.smooth(z) + 0.5 * ridge * sum_per_sample(z**2), 0.0)
-    at_zero = to_numpy(landscape.smooth(np.zeros_like(z)))
+    at_zero, axes = landscape.smooth(np.zeros_like(z)), tuple(range(1, z.ndim))
 
     reach = np.maximum(correlations, 0.0) if regularizer.positive else np.abs(correlations)
     paid = thresholds > 0.0
     with np.errstate(divide="ignore"):
-        scale = np.min(thresholds[paid] / reach[:, paid], axis=1, initial=1.0)
-    price = np.sum(thresholds * np.abs(z), axis=1)
-    used = np.sum((z * correlations)[:, paid], axis=1)
-    slack = _normal_equations_slack(reach, correlations, z, landscape.energy.gram.diagonal() + ridge, ~paid)
-    gap = (1.0 - scale) ** 2 * smooth + np.maximum(price - scale * used, 0.0) + slack * np.sqrt(2.0 * at_zero)
+        scale = np.min(thresholds[paid] / reach[..., paid], axis=axes, initial=1.0)
+    price = np.sum(thresholds * np.abs(z), axis=axes)
+    used = np.sum((z * correlations)[..., paid], axis=axes)
+    slack = np.where(z != 0.0, np.abs(correlations), reach)[..., ~paid]
+    slack = slack / np.sqrt(energy.decoder.squared_norms[~paid] + energy.encoder_weight + ridge)
+    gap = (1.0 - scale) ** 2 * smooth + np.maximum(price - scale * used, 0.0)
+    gap = gap + np.max(slack, axis=axes, initial=0.0) * np.sqrt(2.0 * at_zero)
     unit = np.maximum(smooth + price, 1e-3 * at_zero)
     relative = np.divide(gap, unit, out=np.zeros_like(gap), where=unit > 0.0)
-    return np.where((z < 0.0).any(axis=1), np.inf, relative) if regularizer.positive else relative
-
-
-def _normal_equations_slack(reach, correlations, z, squared_norms, free):
-    """Largest |c_j| / norm(d_j) among unpenalised atoms; where z_j > 0 both signs of c_j count."""
-    slack = np.where(z != 0.0, np.abs(correlations), reach)[:, free] / np.sqrt(squared_norms[free])
-    return slack.max(axis=1, initial=0.0)
+    return np.where((z < 0.0).any(axis=axes), np.inf, relative) if regularizer.positive else relative

@@ -27,7 +27,7 @@ class LassoProblem(NamedTuple):
 def is_lasso(landscape):
     """Whether the kernels can walk this landscape."""
     energy = landscape.energy
-    return energy.is_quadratic and isinstance(energy.regularizer, LassoFamily) and is_numpy(landscape.start())
+    return energy.has_gram and isinstance(energy.regularizer, LassoFamily) and is_numpy(landscape.start())
 
 
 def lasso_problem(landscape):

@@ -172,5 +172,5 @@ def _kernel_walk(landscape, z0, *, max_iter, tol):
     z = np.array(landscape.start() if z0 is None else z0, dtype=problem.correlations.dtype, order="C")
     n_iter, error = np.empty(z.shape[0], dtype=np.int64), np.empty(z.shape[0])
     step = z.dtype.type(1.0 / max(landscape.lipschitz + problem.ridge, np.finfo(z.dtype).tiny))
-    lasso.fista_restart(*problem.arrays, step, tol, max_iter, n_iter, error, z)
+    lasso.fista_restart(*problem.arrays, step, float(tol), int(max_iter), n_iter, error, z)
     return Solution(z, n_iter, error, error <= tol)

@@ -17,5 +17,5 @@ class Solution(NamedTuple):
 
 def joined(solutions):
     """The solutions of consecutive blocks of rows, with NumPy codes, as one."""
-    z, n_iter, error, converged, _ = zip(*solutions, strict=True)
-    return Solution(*(np.concatenate(parts) for parts in (z, n_iter, error, converged)))
+    names = ("z", "n_iter", "error", "converged")
+    return Solution(**{name: np.concatenate([getattr(part, name) for part in solutions]) for name in names})

@@ -72,14 +72,14 @@ def _update_block(atoms, ZtZ, residual, positive):
 def learn_dictionary(state, energy, y, z, *, memory, positive=False, n_sweeps=1):
     r"""One step of learning: add the batch to the statistics, move the atoms, give each unit norm.
 
-    Codes take the old norm of their atom, so that every reconstruction is unchanged and no energy
-    rises: an atom is at most of norm one before. Atoms unused for as long as the statistics remember
+    Codes take the old norm of their atom, at most one, so that every reconstruction is unchanged and no R
+    that grows with the codes rises. Atoms unused for as long as the statistics remember
     are replaced by the worst reconstructed samples of the batch.
 
     Parameters
     ----------
     state : dict
-        Statistics so far, or empty.
+        Statistics so far, or empty; entries of other learners pass through.
     energy : Energy
         With a `Dictionary`.
     y, z : arrays of shape (n_samples, n_features) and (n_samples, n_components)
@@ -100,7 +100,7 @@ def learn_dictionary(state, energy, y, z, *, memory, positive=False, n_sweeps=1)
         With the new atoms.
     """
     seen = statistics(y, z)
-    if state:
+    if "ZtZ" in state:
         old = {name: state[name] for name in seen}
         seen = add(decay(old, memory), seen)
     old_atoms = energy.decoder.atoms
@@ -111,7 +111,7 @@ def learn_dictionary(state, energy, y, z, *, memory, positive=False, n_sweeps=1)
     norms[unused] = 0.0
     if unused.size:
         atoms = replace_atoms(atoms, unused, to_numpy(y - energy.decoder(z)), to_numpy(y), positive)
-    state = {
+    state = state | {
         "ZtZ": seen["ZtZ"] * norms[:, None] * norms,
         "ZtY": seen["ZtY"] * norms[:, None],
         "usage": seen["usage"] * (norms > 0.0),
