@@ -37,6 +37,7 @@ from skrlv.learning import unit_rows
 from skrlv.regularizers import L1
 
 N_ROWS, SIDE, TOL, MAX_ITER = 1024, 16, 1e-4, 2000
+DENSITIES = (0.02, 0.05, 0.10)
 
 
 def patches(n_rows, rng):
@@ -113,7 +114,7 @@ def main():
         for k in (256, 1024):
             atoms, data = dictionary(k, rows[N_ROWS:], rng).astype(dtype), y.astype(dtype)
             first, _ = seconds(by_kernel, Energy(Dictionary(atoms), L1(), 1.0), data[:8], 1)
-            for density in (0.02, 0.05, 0.10):
+            for density in DENSITIES:
                 energy = at_density(atoms, data, density)
                 for n_jobs in (1, n_threads(None)):
                     kernel, arrays, ratio, solution, apart = compare(energy, data, n_jobs, repeats)

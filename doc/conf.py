@@ -1,0 +1,59 @@
+"""Sphinx: builds the pages in this folder, offline. From the root: sphinx-build -W -b html doc doc/_build/html."""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import skrlv
+
+project = "skrlv"
+author = "The skrlv developers"
+copyright = "2026, The skrlv developers"
+version = release = skrlv.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build"]
+default_role = "code"
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False  # the templates in _templates say which members a page shows
+numpydoc_xref_param_type = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/(plot_|quickstart)",
+    "doc_module": ("skrlv",),
+    "show_memory": False,
+    "download_all_examples": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"skrlv {release}"
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_align": "left",
+    "navigation_with_keys": False,
+    "show_prev_next": False,
+}
+
+
+def quote_fitted_names(app, what, name, obj, options, lines):
+    """Quote names as in "of shape (n_iter_,)", whose last underscore would make them references."""
+    lines[:] = [
+        re.sub(r"(?<![`\w])([a-z]\w*_)(?=[,)])", r"`\1`", line) if "of shape (" in line else line for line in lines
+    ]
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", quote_fitted_names, priority=100)  # before numpydoc
