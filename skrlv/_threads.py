@@ -8,6 +8,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import joblib
 from joblib.parallel import get_active_backend
@@ -59,7 +60,12 @@ class _BlasLimit:
     """The process-wide BLAS limit, counted, so that concurrent callers cannot restore each other's."""
 
     def __init__(self):
-        self.lock, self.holders, self.limiter, self.controller = threading.Lock(), 0, None, None
+        self.controller: Any = None
+        self.limiter: Any = None
+        self.reset()
+
+    def reset(self):
+        self.lock, self.holders = threading.Lock(), 0
 
     def acquire(self):
         with self.lock:
@@ -76,8 +82,9 @@ class _BlasLimit:
 
 
 _blas_limit = _BlasLimit()
-# A child forked while a thread holds the limit would inherit a lock that nobody releases.
-os.register_at_fork(after_in_child=_blas_limit.__init__) if hasattr(os, "register_at_fork") else None
+if hasattr(os, "register_at_fork"):
+    # A child forked while a thread holds the limit would inherit a lock that nobody releases.
+    os.register_at_fork(after_in_child=_blas_limit.reset)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class LatentVariableModel(
         """In `fit`: the `Solution` of the rows y, an array on the device, from z0 or the landscape's own start."""
 
     @abstractmethod
-    def _encode(self, energy, y):
+    def _encode(self, energy, y, z0=None):
         """In `transform`: the `Solution` of the rows y, without any chance in it."""
 
     @abstractmethod
@@ -89,7 +89,9 @@ class LatentVariableModel(
 
     def _learn(self, X, energy, rng):
         """Pass over the data until the mean energy of a pass settles."""
-        history, state, codes = [], {}, None
+        history: list[float] = []
+        state: dict = {}
+        codes = None
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X)
         try:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from skrlv._arrays import namespace
 
@@ -61,7 +62,7 @@ class Dictionary(LinearDecoder):
         The rows d_j.
     """
 
-    atoms: object
+    atoms: Any
 
     def __call__(self, z):
         return z @ self.atoms

@@ -6,21 +6,23 @@ r"""Floor 3: the equation, and the equation once the data are given.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from skrlv._arrays import device, namespace, sum_per_sample, zeros
 from skrlv.costs import Cost, SquaredError
-from skrlv.decoders import Decoder, Dictionary, LinearDecoder
+from skrlv.decoders import Dictionary, LinearDecoder
 from skrlv.encoders import Encoder
 from skrlv.regularizers import Regularizer
+
+_SQUARED_ERROR = SquaredError()
 
 
 class Quadratic(NamedTuple):
     """The smooth part as h - q.z + 1/2 z.G z; after these three no solver needs the data."""
 
-    gram: object  # (n_components, n_components): G
-    correlations: object  # (n_samples, n_components): q
-    half_norms: object  # (n_samples,): h, float64
+    gram: Any  # (n_components, n_components): G
+    correlations: Any  # (n_samples, n_components): q
+    half_norms: Any  # (n_samples,): h, float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +45,12 @@ class Energy:
         C.
     """
 
-    decoder: Decoder
+    decoder: Any
     regularizer: Regularizer
     lmbda: float
     encoder: Encoder | None = None
     encoder_weight: float = 0.0
-    cost: Cost = SquaredError()
+    cost: Cost = _SQUARED_ERROR
 
     def __post_init__(self):
         if self.encoder is None and self.encoder_weight:
@@ -62,7 +64,8 @@ class Energy:
         """The landscape z -> E(y, z) of a block of rows."""
         landscape = DecoderLandscape(self, y, self._prediction(y))
         if self.has_gram and self.decoder.gram_pays:
-            return GramLandscape(self, *landscape.quadratic(), landscape.start())
+            gram, correlations, half_norms = landscape.quadratic()
+            return GramLandscape(self, gram, correlations, half_norms, landscape.start())
         return landscape
 
     @property
@@ -136,15 +139,15 @@ class DecoderLandscape(Landscape):
     """A landscape walked by decoding and coming back; for every decoder."""
 
     energy: Energy
-    y: object
-    prediction: object
+    y: Any
+    prediction: Any
 
     def smooth(self, z):
         energy = self.energy
         fit = energy.cost(self.y, energy.decoder(z))
         if self.prediction is None:
             return fit
-        return fit + energy.encoder_weight * SquaredError()(self.prediction, z)
+        return fit + energy.encoder_weight * _SQUARED_ERROR(self.prediction, z)
 
     def grad(self, z):
         energy = self.energy
@@ -178,10 +181,10 @@ class GramLandscape(Landscape):
     """A landscape walked on the Gram matrix, where that is cheaper; it no longer needs the data."""
 
     energy: Energy
-    gram: object
-    correlations: object
-    half_norms: object
-    beginning: object
+    gram: Any
+    correlations: Any
+    half_norms: Any
+    beginning: Any
 
     def smooth(self, z):
         return self.half_norms + sum_per_sample(z * (0.5 * (z @ self.gram) - self.correlations))

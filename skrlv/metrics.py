@@ -1,6 +1,6 @@
 """Beside the house: certificates of codes, and the range of lmbda that means something for given data."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_array
@@ -162,7 +162,7 @@ def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
     """The energy of sparse coding with these atoms, in float64; parameters are checked."""
     n_components = len(dictionary)
     for name, value in {"lmbda": lmbda, "l2": l2}.items():
-        if not (np.isscalar(value) and np.isreal(value) and 0.0 <= float(value) < np.inf):
+        if not isinstance(value, Real) or not 0.0 <= float(value) < np.inf:
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}.")
     if weights is not None:
         weights = check_array(weights, ensure_2d=False, dtype=np.float64, input_name="weights")

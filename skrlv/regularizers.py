@@ -9,6 +9,7 @@ A new regularizer is one class here; with value and prox it works in every proxi
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class L1(LassoFamily):
     """
 
     positive: bool = False
-    weights: object = None
+    weights: Any = None
 
     def __call__(self, z):
         magnitudes = namespace(z).abs(z)

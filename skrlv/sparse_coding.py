@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skrlv._arrays import check_device, is_numpy, to_device
-from skrlv._compat import Interval, StrOptions, validate_params
+from skrlv._compat import Interval, StrOptions
 from skrlv._dictionary_model import Coder
 from skrlv._threads import each_block
 from skrlv.base import warn_unless_converged

@@ -63,7 +63,7 @@ def test_public_names():
     for name in skrlv.__all__:
         assert getattr(skrlv, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        skrlv.Nothing
+        skrlv.Nothing  # noqa: B018
 
 
 def test_a_kernel_and_all_it_calls_share_one_file():

@@ -45,7 +45,9 @@ def test_array_code_agrees_with_numpy(method, regularizer, shape, placed, rng):
 def test_weights_and_the_encoder_term(placed, rng):
     atoms, y, weights = random_dictionary(8, 6), rng.normal(size=(5, 6)), np.linspace(0.5, 2.0, 8)
     z = [
-        to_numpy(fista(Energy(Dictionary(at(atoms)), L1(weights=at(weights)), 0.2, ZeroEncoder((8,)), 0.3).given(at(y))).z)
+        to_numpy(
+            fista(Energy(Dictionary(at(atoms)), L1(weights=at(weights)), 0.2, ZeroEncoder((8,)), 0.3).given(at(y))).z
+        )
         for at in (np.asarray, placed)
     ]
     np.testing.assert_allclose(*z, atol=1e-9)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from problems import random_dictionary
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import random_dictionary
 
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ZeroEncoder

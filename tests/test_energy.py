@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from problems import random_dictionary
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import random_dictionary
 
 from skrlv.costs import SquaredError
 from skrlv.decoders import Dictionary, LinearDecoder
@@ -156,7 +156,7 @@ def test_free_energy_is_a_projection_and_obeys_the_envelope_theorem():
     lmbda, h = 0.4, 1e-5
     F, z, r = free_energy(atoms, y, lmbda)
     assert 0 < np.count_nonzero(z) < 8
-    assert F == pytest.approx(0.5 * np.sum(y**2) - 0.5 * np.sum((y - r) ** 2), rel=1e-10)
+    assert pytest.approx(0.5 * np.sum(y**2) - 0.5 * np.sum((y - r) ** 2), rel=1e-10) == F
     by_lmbda = (free_energy(atoms, y, lmbda + h)[0] - free_energy(atoms, y, lmbda - h)[0]) / (2 * h)
     assert by_lmbda == pytest.approx(np.abs(z).sum(), abs=1e-6)
     for i in range(6):

@@ -79,7 +79,7 @@ def test_an_update_keeps_every_reconstruction_as_it_rescales(positive, rng):
     used = state["usage"] > 0
     np.testing.assert_allclose((z * state["scale"]) @ after.decoder.atoms, z @ moved, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(np.linalg.norm(after.decoder.atoms, axis=1), 1.0, rtol=1e-12)
-    assert (after(y, z * state["scale"]) .sum() <= energy(y, z).sum())
+    assert after(y, z * state["scale"]).sum() <= energy(y, z).sum()
     assert not positive or (after.decoder.atoms >= 0.0).all()
     again = statistics(y, z * state["scale"])
     np.testing.assert_allclose(state["ZtZ"][np.ix_(used, used)], again["ZtZ"][np.ix_(used, used)], rtol=1e-12)
@@ -109,7 +109,9 @@ def test_unused_atoms_become_the_worst_reconstructed_samples(rng):
     np.testing.assert_allclose(after.decoder.atoms[1], [0, 0, 0, 1.0, 0], atol=1e-15)
 
 
-@pytest.mark.parametrize("options", [{}, {"positive": True}, {"l2": 0.1}, {"positive": True, "positive_dictionary": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"positive": True}, {"l2": 0.1}, {"positive": True, "positive_dictionary": True}]
+)
 def test_full_batch_energy_never_rises(options, digits):
     X = digits[:600]
     coder = SparseCoder(40, lmbda=0.3, batch_size=len(X), tol=0.0, max_iter=40, random_state=0, **options).fit(X)
@@ -120,9 +122,7 @@ def test_full_batch_energy_never_rises(options, digits):
 
 
 @pytest.mark.parametrize("batch_size", ["auto", "all"])
-@pytest.mark.parametrize(
-    ("n_samples", "n_atoms", "snr_db", "at_least"), [(2000, 30, None, 29), (1500, 50, 20.0, 44)]
-)
+@pytest.mark.parametrize(("n_samples", "n_atoms", "snr_db", "at_least"), [(2000, 30, None, 29), (1500, 50, 20.0, 44)])
 def test_planted_dictionary_is_recovered(n_samples, n_atoms, snr_db, at_least, batch_size):
     found = []
     for seed in range(5):

@@ -306,7 +306,9 @@ def test_grid_search_in_a_pipeline_with_two_jobs():
     X, labels = load_digits(return_X_y=True)
     X, labels = X[:400], labels[:400]
     pipeline = make_pipeline(
-        FunctionTransformer(lambda_free_scale), SparseCoder(32, max_iter=5, random_state=0), LogisticRegression(max_iter=500)
+        FunctionTransformer(scale),
+        SparseCoder(32, max_iter=5, random_state=0),
+        LogisticRegression(max_iter=500),
     )
     search = GridSearchCV(pipeline, {"sparsecoder__lmbda": [0.1, 0.3, 1.0]}, n_jobs=2, cv=2).fit(X, labels)
     one = clone(search).set_params(n_jobs=1).fit(X, labels)
@@ -314,7 +316,7 @@ def test_grid_search_in_a_pipeline_with_two_jobs():
     assert search.best_score_ > 0.8
 
 
-def lambda_free_scale(X):
+def scale(X):
     return X / 16.0
 
 

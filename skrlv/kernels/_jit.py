@@ -8,7 +8,7 @@ def kernel(function):
 
     numba stamps only the file that a kernel stands in, so a kernel and all that it calls share one file.
     """
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+    options: dict = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # "cannot cache function": no folder that may be written

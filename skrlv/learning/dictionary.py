@@ -104,7 +104,9 @@ def learn_dictionary(state, energy, y, z, *, memory, positive=False, n_sweeps=1)
         old = {name: state[name] for name in seen}
         seen = add(decay(old, memory), seen)
     old_atoms = energy.decoder.atoms
-    atoms = update_atoms(to_numpy(old_atoms).astype(np.float64), seen["ZtZ"], seen["ZtY"], positive=positive, n_sweeps=n_sweeps)
+    atoms = update_atoms(
+        to_numpy(old_atoms).astype(np.float64), seen["ZtZ"], seen["ZtY"], positive=positive, n_sweeps=n_sweeps
+    )
     atoms, norms = unit_rows(atoms)
     atoms[norms == 0.0] = to_numpy(old_atoms)[norms == 0.0]
     unused = np.flatnonzero((seen["usage"] < 0.5) | (norms == 0.0))  # forgetting leaves fractions of a use
