@@ -44,7 +44,10 @@ def to_device(x, device):
         import torch
     except ImportError as error:
         raise ImportError(f"device={device!r} runs on torch; install it with: pip install 'skrlv[torch]'") from error
-    return torch.as_tensor(np.array(x), device=device.removeprefix("torch:"))
+    try:
+        return torch.as_tensor(np.array(x), device=device.removeprefix("torch:"))
+    except (AssertionError, RuntimeError) as error:  # what torch raises where there is no such device
+        raise ValueError(f"device={device!r} cannot be used on this machine: {error}") from error
 
 
 def to_device_of(x, like):

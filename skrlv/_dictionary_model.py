@@ -1,6 +1,5 @@
 """Between base and the roof: what all models with a dense dictionary under squared error share."""
 
-import warnings
 from abc import abstractmethod
 from dataclasses import replace
 
@@ -8,8 +7,9 @@ import numpy as np
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._threads import row_blocks
-from skrlv.base import LatentVariableModel
+from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
+from skrlv.inference import joined
 from skrlv.learning import learn_dictionary, unit_rows
 from skrlv.metrics import check_dictionary, lmbda_grid
 from skrlv.regularizers import LassoFamily
@@ -88,7 +88,7 @@ class Coder(DictionaryModel):
         r"""R^2 on held-out features, which ranks lmbda: energies cannot, since a smaller lmbda always wins.
 
         The features are cut in five fixed folds. For each, codes are inferred from the other features (with lmbda
-        times their share) and predict the features held out:
+        and l2 times their share) and predict the features held out:
         :math:`1 - \sum (x - \hat x)^2 / \sum (x - \bar x)^2`, with the mean of each feature over X.
 
         Parameters
@@ -101,20 +101,23 @@ class Coder(DictionaryModel):
         Returns
         -------
         float
-            At most 1; 0 is as good as predicting the means.
+            At most 1; 0 is as good as predicting the means. A zero code predicts zero, so data that are not
+            centred can score far below 0.
         """
         X = self._validated(X)
-        energy, error = self.energy_, 0.0
+        energy, error, searches = self.energy_, 0.0, []
         for seen, hidden in _feature_folds(X.shape[1]):
-            atoms = energy.decoder.atoms
+            atoms, share = energy.decoder.atoms, seen.size / X.shape[1]
             partial = replace(
                 energy,
                 decoder=Dictionary(atoms[:, seen]),
-                lmbda=energy.lmbda * seen.size / X.shape[1],
+                lmbda=energy.lmbda * share,
+                encoder_weight=energy.encoder_weight * share,
             )
-            z = self._codes(partial, np.ascontiguousarray(X[:, seen]))
-            predicted = z @ to_numpy(atoms[:, hidden])
+            searches.append(self._solve(partial, np.ascontiguousarray(X[:, seen])))
+            predicted = searches[-1].z @ to_numpy(atoms[:, hidden])
             error += float(np.sum((X[:, hidden] - predicted).astype(np.float64) ** 2))
+        warn_unless_converged(joined(searches), self._remedy)
         spread = float(np.sum((X - X.mean(axis=0, dtype=np.float64)) ** 2))
         return 1.0 - error / spread if spread > 0.0 else float(error == 0.0)
 
@@ -122,11 +125,10 @@ class Coder(DictionaryModel):
         """Say once where the data or lmbda make codes that tell nothing, and what to do."""
         sample = X[np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(int)]
         if _is_offset(X):
-            warnings.warn(
+            warn_user(
                 "X is almost constant next to its offset: the mean of the rows holds over 99 % of its energy, so the "
                 "codes describe the offset. Remove it first, for example X - X.mean(axis=0) or "
-                "StandardScaler(with_std=False).",
-                stacklevel=5,
+                "StandardScaler(with_std=False)."
             )
             return
         energy = self.energy_
@@ -135,11 +137,10 @@ class Coder(DictionaryModel):
         complaint = _complaint(self._solve(energy, sample).z, min(self.n_components_, np.linalg.matrix_rank(sample)))
         if complaint:
             grid = lmbda_grid(sample, self.components_)
-            warnings.warn(
+            warn_user(
                 f"With lmbda={self.lmbda_:.3g} nearly all codes are {complaint}. For these data and atoms lmbda is "
                 f"useful between about {grid[-1]:.3g} (dense codes) and {grid[0]:.3g} (the first non-zeros); "
-                "see lmbda_grid.",
-                stacklevel=5,
+                "see lmbda_grid."
             )
 
 

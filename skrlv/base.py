@@ -1,5 +1,6 @@
 """Floor 5: the scikit-learn face that all models share."""
 
+import sys
 import warnings
 from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
@@ -252,12 +253,19 @@ def warn_unless_converged(solution, remedy):
     """One warning for all rows of a call: how many, how far, and what to do."""
     missed = ~solution.converged
     if missed.any():
-        warnings.warn(
+        warn_user(
             f"{missed.sum()} of {missed.size} codes missed the tolerance; the worst ended at "
             f"{solution.error[missed].max():.1e}. {remedy}",
             ConvergenceWarning,
-            stacklevel=4,
         )
+
+
+def warn_user(message, category=UserWarning):
+    """Warn at the line outside of this library and scikit-learn that led here."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("skrlv", "sklearn"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level - 1)
 
 
 @contextmanager
@@ -273,5 +281,5 @@ def _unchanged_on_error(estimator):
 
 
 def _settled(history, tol):
-    """Whether the last pass lowered the mean energy by less than a share tol of it; never for tol = 0."""
-    return tol > 0.0 and len(history) > 1 and history[-2] - history[-1] < tol * abs(history[-2])
+    """Whether the last pass lowered the mean energy by no more than a share tol of it; never for tol = 0."""
+    return tol > 0.0 and len(history) > 1 and history[-2] - history[-1] <= tol * abs(history[-2])

@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_array
 
 from skrlv._compat import Interval, validate_params
@@ -26,7 +27,7 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     ----------
     X : array-like of shape (n_samples, n_features)
         Data.
-    Z : array-like of shape (n_samples, n_components)
+    Z : array-like or sparse matrix of shape (n_samples, n_components)
         Codes.
     dictionary : array-like of shape (n_components, n_features)
         Atoms, one per row.
@@ -198,7 +199,8 @@ def check_dictionary(dictionary, n_features, name="dictionary", dtype=(np.float6
 
 def check_codes(Z, n_samples, n_components, name):
     """Codes of the right shape, finite."""
-    Z = check_array(Z, dtype=[np.float64, np.float32], order="C", input_name=name)
+    Z = check_array(Z, dtype=[np.float64, np.float32], order="C", accept_sparse="csr", input_name=name)
+    Z = Z.toarray() if sparse.issparse(Z) else Z
     if Z.shape != (n_samples, n_components):
         raise ValueError(f"{name} has shape {Z.shape}, but X and dictionary ask for {(n_samples, n_components)}.")
     return Z

@@ -19,6 +19,8 @@ from skrlv._arrays import namespace, shrink, sum_per_sample, zeros
 class Regularizer(ABC):
     """The price of a code."""
 
+    positive = False
+
     @abstractmethod
     def __call__(self, z):
         """R per sample: codes (n_samples, ..., n_components) -> (n_samples,), float64."""
@@ -30,8 +32,6 @@ class Regularizer(ABC):
 
 class LassoFamily(Regularizer):
     r"""Regularizers of the form :math:`\sum_j t_j |z_j| + \frac{r}{2} z_j^2`, for which exact kernels exist."""
-
-    positive: bool
 
     @abstractmethod
     def thresholds(self, lmbda, n_components):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skrlv._arrays import check_device, is_numpy, to_device
-from skrlv._compat import Interval, StrOptions
+from skrlv._compat import Interval, StrOptions, validate_params
 from skrlv._dictionary_model import Coder
 from skrlv._threads import each_block
 from skrlv.base import warn_unless_converged
@@ -19,6 +19,7 @@ from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
 _FLOAT32_GAP = 1e-6  # rounding codes to float32 alone can open a gap this wide
 
+_N_JOBS = [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None]
 _COMMON = {
     "n_components": [Interval(Integral, 1, None, closed="left"), None],
     "lmbda": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
@@ -34,6 +35,10 @@ _COMMON = {
 }
 
 
+@validate_params(
+    {name: _COMMON[name] for name in ("positive", "code_tol", "sparse_output")} | {"n_jobs": _N_JOBS},
+    prefer_skip_nested_validation=True,
+)
 def sparse_encode(
     X,
     dictionary,
@@ -68,7 +73,8 @@ def sparse_encode(
     init : array-like of shape (n_samples, n_components) or None, default=None
         Codes to start from; the result is the same within ``code_tol``.
     code_tol : float or "auto", default="auto"
-        Largest relative duality gap of a row, see `duality_gap`: 1e-6 for float64 and 1e-4 for float32 data.
+        Largest relative duality gap of a row, see `duality_gap`: 1e-6 for float64 and 1e-4 for float32 data. Below
+        1e-6 float32 codes meet it before they are rounded.
     n_jobs : int or None, default=None
         Threads; None is all cores of the process, or a joblib worker's share. The result is the same to the bit.
     sparse_output : bool, default=False
@@ -129,7 +135,7 @@ class SparseCoder(Coder):
     l2 : float, default=0.0
         Weight of the squared term (elastic net), >= 0.
     dictionary : array-like of shape (n_components, n_features) or None, default=None
-        Atoms to use as they are; ``fit`` then only validates. None learns them.
+        Atoms to use as they are; ``fit`` then only validates, and ``n_iter_`` is 0. None learns them.
     dictionary_init : array-like of shape (n_components, n_features) or None, default=None
         Atoms to start from, copied and scaled to unit norm; None takes random rows of X.
     max_iter : int, default=100
@@ -137,9 +143,10 @@ class SparseCoder(Coder):
     batch_size : int or "auto", default="auto"
         Rows per update of the atoms; "auto" is 512. With all rows in one batch no pass raises the energy.
     tol : float, default=1e-3
-        Stop when the mean energy of a pass falls by less than this share of it; 0 makes all passes.
+        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
     code_tol : float or "auto", default="auto"
-        Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data.
+        Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data. Below 1e-6 float32 codes
+        meet it before they are rounded.
     split_sign : bool, default=False
         Whether `transform` gives (max(z, 0), max(-z, 0)), twice the columns.
     sparse_output : bool, default=False
@@ -194,7 +201,7 @@ class SparseCoder(Coder):
         "positive_dictionary": ["boolean"],
         "l2": [Interval(Real, 0, None, closed="left")],
         "split_sign": ["boolean"],
-        "n_jobs": [Integral, None],
+        "n_jobs": _N_JOBS,
     }
 
     def __init__(
@@ -271,13 +278,14 @@ class FISTACoder(Coder):
         Number of atoms; None is min(n_features, 256).
     lmbda : float or "auto", default="auto"
         Weight of R, >= 0. "auto" is 1.2 times the root mean square of the entries of X (times the rms norm of
-        given atoms), which suits L1.
+        given atoms), which suits L1. For L0 lmbda is in squared units: an entry is kept if it lowers the squared
+        error by more than 2 lmbda, so give a number.
     regularizer : {"l1", "elastic_net", "group_l1", "l0"} or Regularizer, default="l1"
         R, by name with its default settings or as an instance from `skrlv.regularizers`.
     positive : bool, default=False
-        Whether codes are non-negative; an instance says so itself.
+        Whether codes are non-negative; a regularizer instance must say so itself.
     dictionary : array-like of shape (n_components, n_features) or None, default=None
-        Atoms to use as they are; ``fit`` then only validates. None learns them.
+        Atoms to use as they are; ``fit`` then only validates, and ``n_iter_`` is 0. None learns them.
     dictionary_init : array-like of shape (n_components, n_features) or None, default=None
         Atoms to start from, copied and scaled to unit norm; None takes random rows of X.
     max_iter : int, default=100
@@ -285,7 +293,7 @@ class FISTACoder(Coder):
     batch_size : int or "auto", default="auto"
         Rows per update of the atoms; "auto" is 512.
     tol : float, default=1e-3
-        Stop when the mean energy of a pass falls by less than this share of it; 0 makes all passes.
+        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
     code_max_iter : int, default=1000
         Most steps per code.
     code_tol : float or "auto", default="auto"
@@ -378,6 +386,8 @@ class FISTACoder(Coder):
     def _validate_params(self):
         super()._validate_params()
         check_device(self.device)
+        if isinstance(self.regularizer, Regularizer) and self.positive and not self.regularizer.positive:
+            raise ValueError(f"positive=True needs a positive regularizer, got {self.regularizer!r}.")
 
     def _energy(self, atoms, lmbda):
         return Energy(Dictionary(atoms), _regularizer(self.regularizer, self.positive), lmbda)

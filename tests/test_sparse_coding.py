@@ -381,6 +381,29 @@ def test_bad_dictionaries(Coder, name, digits):
         Coder(7, **{name: good}).fit(digits)
 
 
+def test_an_instance_must_say_itself_that_codes_are_positive(digits):
+    with pytest.raises(ValueError, match="needs a positive regularizer"):
+        FISTACoder(regularizer=L1(), positive=True).fit(digits)
+    FISTACoder(8, regularizer=L1(positive=True), positive=True, max_iter=2).fit(digits[:50])
+
+
+@pytest.mark.parametrize(("name", "value"), [("code_tol", 0), ("n_jobs", 0), ("n_jobs", "x"), ("positive", "no")])
+def test_bad_parameters_of_sparse_encode(name, value):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of sparse_encode"):
+        sparse_encode(np.ones((2, 3)), np.eye(3), 0.1, **{name: value})
+
+
+def test_warnings_point_at_the_user(digits, atoms):
+    coder = FISTACoder(dictionary=atoms, lmbda=0.5, code_max_iter=3).fit(digits[:50])
+    for call in (coder.transform, coder.score, coder.energy):
+        with pytest.warns(ConvergenceWarning) as caught:
+            call(digits[:50])
+        assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(UserWarning, match="nearly all") as caught:
+        SparseCoder(dictionary=atoms, lmbda=1e4).fit(digits)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 @both
 def test_an_array_as_n_components_is_refused(Coder, digits, atoms):
     with pytest.raises(ValueError, match="use dictionary="):
