@@ -55,6 +55,9 @@ class Energy:
     def __post_init__(self):
         if self.encoder is None and self.encoder_weight:
             raise ValueError(f"encoder_weight={self.encoder_weight!r} needs an encoder.")
+        # Python numbers leave the dtype of arrays alone, NumPy's scalars would promote float32.
+        object.__setattr__(self, "lmbda", float(self.lmbda))
+        object.__setattr__(self, "encoder_weight", float(self.encoder_weight))
 
     def __call__(self, y, z):
         """Energy per sample, (n_samples,), float64."""

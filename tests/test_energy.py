@@ -175,6 +175,15 @@ def test_a_weight_without_an_encoder_is_refused():
         Energy(Dictionary(np.eye(2)), L1(), 0.1, encoder_weight=1.0)
 
 
+@pytest.mark.parametrize("regularizer", [L1(), ElasticNet()], ids=str)
+def test_numpy_scalars_do_not_promote_float32(regularizer):
+    atoms, y = random_dictionary(8, 6).astype(np.float32), np.ones((3, 6), dtype=np.float32)
+    energy = Energy(Dictionary(atoms), regularizer, np.float64(0.2), ZeroEncoder((8,)), np.float64(0.1))
+    landscape = energy.given(y)
+    for array in (landscape.grad(landscape.start()), landscape.prox(y, 0.5), *landscape.quadratic()[:2]):
+        assert array.dtype == np.float32
+
+
 def test_a_decoder_without_a_gram_walks_by_decoding_and_is_certified():
     """A convolution, written as a linear decoder: floors, solvers and certificate hold, the kernels stay away."""
 
