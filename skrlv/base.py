@@ -19,6 +19,7 @@ from skrlv.inference import joined
 from skrlv.learning import minibatches
 
 ROWS_PER_TRANSFER = 8192
+MOST_CODES_KEPT = 2**25  # entries
 
 
 class LatentVariableModel(
@@ -92,7 +93,7 @@ class LatentVariableModel(
         """Pass over the data until the mean energy of a pass settles."""
         history: list[float] = []
         state: dict = {}
-        codes = None
+        codes = None  # of the last visit to each row
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X)
         try:
@@ -101,15 +102,14 @@ class LatentVariableModel(
                 task.call_on_fit_task_begin(estimator=self, X=X)
                 spent, searches = 0.0, []
                 for rows in minibatches(len(X), self._batch_size(len(X)), rng):
-                    whole = rows.size == len(X)
-                    batch = self._placed(X if whole else X[rows])
-                    solution = self._infer(energy, batch, codes, rng)
+                    batch = self._placed(X if rows.size == len(X) else X[rows])
+                    start = self._placed(codes[rows]) if history and codes is not None else None
+                    solution = self._infer(energy, batch, start, rng)
                     searches.append(solution._replace(z=np.empty(0), energies=None))
                     z = solution.z
                     spent += float(energy(batch, z).sum())
                     state, energy = self._update(state, energy, batch, z, rows.size / len(X))
-                    # Where the same rows come back, their codes are the next start, so no energy can rise.
-                    codes = self._carried(state, z) if whole else None
+                    codes = _kept(codes, rows, to_numpy(self._carried(state, z)), len(X))
                 history.append(spent / len(X))
                 if task.call_on_fit_task_end(estimator=self, X=X) or _settled(history, self.tol):
                     break
@@ -278,6 +278,21 @@ def _unchanged_on_error(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def _kept(codes, rows, z, n_samples):
+    """The codes with those of a batch put in: the next start of its rows, so that a full batch never rises.
+
+    None where codes of mini-batches would take too much memory.
+    """
+    if rows.size == n_samples:
+        return z
+    if n_samples * z[0].size > MOST_CODES_KEPT:
+        return None
+    if codes is None:
+        codes = np.zeros((n_samples, *z.shape[1:]), dtype=z.dtype)
+    codes[rows] = z
+    return codes
 
 
 def _settled(history, tol):

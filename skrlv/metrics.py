@@ -140,7 +140,7 @@ def lmbda_grid(X, dictionary, n=10):
     X, dictionary = check_problem(X, dictionary)
     sample = X[np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(int)].astype(np.float64)
     reached = lmbda_max(sample, dictionary)
-    reached = reached[reached > 0.0]
+    sample, reached = sample[reached > 0.0], reached[reached > 0.0]
     if not reached.size:
         raise ValueError("X is orthogonal to every atom of the dictionary, so every code is zero at any lmbda.")
     top = float(np.median(reached))

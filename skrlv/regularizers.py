@@ -9,6 +9,7 @@ A new regularizer is one class here; with value and prox it works in every proxi
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,10 @@ class L1(LassoFamily):
 
     positive: bool = False
     weights: Any = None
+
+    def __post_init__(self):
+        if self.weights is not None and namespace(self.weights).any(self.weights < 0):
+            raise ValueError("weights must be at least 0.")
 
     def __call__(self, z):
         magnitudes = namespace(z).abs(z)
@@ -122,7 +127,7 @@ class GroupL1(Regularizer):
     positive: bool = False
 
     def __post_init__(self):
-        if self.group_size != int(self.group_size) or self.group_size < 1:
+        if not isinstance(self.group_size, Integral) or self.group_size < 1:
             raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 1.")
 
     def __call__(self, z):

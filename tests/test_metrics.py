@@ -1,8 +1,11 @@
 """The certificate and the range of lmbda at the public face."""
 
+import warnings
+
 import numpy as np
 import pytest
 from problems import random_dictionary
+from sklearn.exceptions import ConvergenceWarning
 
 from skrlv import duality_gap, lmbda_grid, lmbda_max, sparse_encode
 
@@ -89,3 +92,28 @@ def test_wrong_shapes():
     for weights in (np.ones(2), -np.ones(3)):
         with pytest.raises(ValueError, match="weights must hold 3 numbers"):
             sparse_encode(X, D, 0.1, weights=weights)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weights", [None, np.r_[np.zeros(10), np.ones(15)]], ids=["lmbda=0", "free atoms"])
+def test_duplicate_atoms_without_a_price_do_not_run_away(weights, dtype):
+    rng = np.random.default_rng(1)
+    X, D = rng.normal(size=(300, 12)).astype(dtype), random_dictionary(20, 12, 1)
+    D = np.vstack([D[:5], D[:5]] + ([] if weights is None else [D[5:]]))
+    lmbda = 0.0 if weights is None else 0.1
+    with warnings.catch_warnings():
+        if dtype == np.float32:  # rounding alone may cost a row its certificate
+            warnings.simplefilter("ignore", ConvergenceWarning)
+        Z = sparse_encode(X, D, lmbda, weights=weights)
+    assert np.abs(Z).max() < 1e3
+    assert duality_gap(X, Z, D, lmbda, weights=weights).max() <= (1e-6 if dtype == np.float64 else 1e-3)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_overflow_and_underflow_certify_nothing(size):
+    X, D = np.ones((2, 4)), np.eye(4)
+    if size > 1:
+        gaps = duality_gap(X, np.full((2, 4), size), D, 0.5)
+    else:
+        gaps = duality_gap(size * X, size * X, D, 0.5 * size)
+    assert np.isinf(gaps).all()

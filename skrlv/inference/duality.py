@@ -6,6 +6,7 @@ from skrlv._arrays import sum_per_sample
 from skrlv.regularizers import LassoFamily
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def duality_gap(landscape, z):
     r"""Relative duality gap per row of a Lasso with a linear decoder.
 
@@ -51,5 +52,7 @@ def duality_gap(landscape, z):
     gap = (1.0 - scale) ** 2 * smooth + np.maximum(price - scale * used, 0.0)
     gap = gap + np.max(slack, axis=axes, initial=0.0) * np.sqrt(2.0 * at_zero)
     unit = np.maximum(smooth + price, 1e-3 * at_zero)
-    relative = np.divide(gap, unit, out=np.zeros_like(gap), where=unit > 0.0)
+    lost = (scale < 1.0) | (z != 0.0).any(axis=axes) | (np.max(slack, axis=axes, initial=0.0) > 0.0)
+    relative = np.divide(gap, unit, out=np.where(lost, np.inf, 0.0), where=unit != 0.0)
+    relative = np.where(np.isnan(relative), np.inf, relative)  # an overflow certifies nothing
     return np.where((z < 0.0).any(axis=axes), np.inf, relative) if regularizer.positive else relative

@@ -69,7 +69,9 @@ def relative_gap(gram, q, half_norm, thresholds, positive, c, z):
     smooth = max(half_norm - 0.5 * inner, 0.0)
     gap = (1.0 - scale) ** 2 * smooth + max(price - scale * used, 0.0) + slack * math.sqrt(2.0 * half_norm)
     unit = max(smooth + price, 1e-3 * half_norm)
-    return gap / unit if unit > 0.0 else 0.0
+    if unit == 0.0:  # a zero row, or one so small that its square is lost: then nothing is certified
+        return math.inf if scale < 1.0 or slack > 0.0 or np.any(z != 0.0) else 0.0
+    return gap / unit if gap < math.inf else math.inf  # also where an overflow made it NaN
 
 
 @kernel
@@ -160,11 +162,12 @@ def solve(factor, x):
 
 
 @kernel
-def aim(gram, support, factor, slope, direction):
+def aim(gram, support, rounding, factor, slope, direction):
     """Direction (in place) and longest step that lower the quadratic of this support and these signs.
 
     With independent atoms that is the way to its minimum, of length 1. Where an atom depends on those before it
-    there is a direction that changes no reconstruction: along it the price falls until an entry is zero.
+    there is a direction that changes no reconstruction: along it the price falls until an entry is zero. Where
+    there is no price to fall, and only rounding points anywhere, the step is 0.
     """
     n, rest = factorise(gram, support, factor)
     if n == support.size:
@@ -175,9 +178,12 @@ def aim(gram, support, factor, slope, direction):
     direction[n] = 1.0
     direction[:n] = -factor[n, :n]
     solve_upper(factor, direction[:n])
-    gain = 0.0
+    gain, doubt = 0.0, 0.0
     for a in range(n + 1):
         gain += slope[a] * direction[a]
+        doubt += (1e-9 * abs(slope[a]) + rounding) * abs(direction[a])
+    if abs(gain) <= doubt:
+        return 0.0
     if gain < 0.0:
         for a in range(n + 1):
             direction[a] = -direction[a]
@@ -185,7 +191,7 @@ def aim(gram, support, factor, slope, direction):
 
 
 @kernel
-def jump(gram, thresholds, support, factor, slope, direction, c, z):
+def jump(gram, q, thresholds, support, factor, slope, direction, c, z):
     """Go straight to the minimum for the present support and signs, or to the first entry that reaches zero.
 
     On one orthant the energy is a quadratic, so this never raises it; coordinate descent alone would creep
@@ -200,12 +206,12 @@ def jump(gram, thresholds, support, factor, slope, direction, c, z):
             n += 1
     if n == 0:
         return False
-    reach, first = aim(gram, support[:n], factor, slope[:n], direction[:n]), -1
+    reach, first = aim(gram, support[:n], 1e-14 * np.abs(q).max(), factor, slope[:n], direction[:n]), -1
     for a in range(n):
         j = support[a]
         if z[j] * direction[a] < 0.0 and abs(z[j]) < reach * abs(direction[a]):
             reach, first = abs(z[j] / direction[a]), a
-    if reach == math.inf:
+    if reach == 0.0 or reach == math.inf:
         return False
     for a in range(n):
         j = support[a]
@@ -232,7 +238,7 @@ def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol
             sweeps += cycle(gram, thresholds, positive, max_iter - sweeps, support, c, zr)
             cycles += 1
             for _ in range(cycles):  # easy rows need one, hard ones get more and more
-                if not jump(gram, thresholds, support, factor, slope, direction, c, zr):
+                if not jump(gram, q, thresholds, support, factor, slope, direction, c, zr):
                     break
             gap = relative_gap(gram, q, half_norms[row], thresholds, positive, c, zr)
             if gap <= tol or sweeps >= max_iter:
