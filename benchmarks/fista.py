@@ -36,7 +36,7 @@ from skrlv.inference import proximal_gradient as roads
 from skrlv.learning import unit_rows
 from skrlv.regularizers import L1
 
-N_ROWS, SIDE, TOL, MAX_ITER = 1024, 16, 1e-4, 2000
+N_ROWS, SIDE, TOL, MAX_ITER = 512, 16, 1e-4, 2000
 DENSITIES = (0.02, 0.05, 0.10)
 
 

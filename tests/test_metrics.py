@@ -109,11 +109,7 @@ def test_duplicate_atoms_without_a_price_do_not_run_away(weights, dtype):
     assert duality_gap(X, Z, D, lmbda, weights=weights).max() <= (1e-6 if dtype == np.float64 else 1e-3)
 
 
-@pytest.mark.parametrize("size", [1e200, 1e-200])
-def test_overflow_and_underflow_certify_nothing(size):
+def test_overflow_and_underflow_certify_nothing():
     X, D = np.ones((2, 4)), np.eye(4)
-    if size > 1:
-        gaps = duality_gap(X, np.full((2, 4), size), D, 0.5)
-    else:
-        gaps = duality_gap(size * X, size * X, D, 0.5 * size)
-    assert np.isinf(gaps).all()
+    assert np.isinf(duality_gap(X, 1e200 * X, D, 0.5)).all()
+    assert np.isinf(duality_gap(1e-200 * X, 1e-200 * X, D, 0.5e-200)).all()
