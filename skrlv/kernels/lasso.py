@@ -11,8 +11,6 @@ import numpy as np
 
 from skrlv.kernels._jit import kernel
 
-TILE = 128  # columns of the Gram matrix that stay in the near cache
-ROWS = 16  # that share them
 SWEEPS = 10  # within a cycle; measured best between 4 and 20 on digits
 
 
@@ -247,111 +245,42 @@ def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol
 
 
 @kernel
-def tiled(gram):
-    """The columns of G in contiguous tiles (n_tiles, k, TILE), the last one padded with zeros."""
-    k = gram.shape[0]
-    tiles = np.zeros((-(-k // TILE), k, TILE), gram.dtype)
-    for t in range(tiles.shape[0]):
-        width = min(TILE, k - t * TILE)
-        for j in range(k):
-            for i in range(width):
-                tiles[t, j, i] = gram[j, t * TILE + i]
-    return tiles
-
-
-@kernel
-def apply_gram(tiles, z, n_rows, found, out):
-    """out[r] = G z[r] for the first n_rows rows; found is scratch.
-
-    Tile by tile for all rows, so that a tile is read from the far cache once for all of them.
-    """
-    k = z.shape[1]
-    n_found = np.zeros(n_rows, np.int64)
-    for r in range(n_rows):
-        for j in range(k):
-            if z[r, j] != 0.0:
-                found[r, n_found[r]] = j
-                n_found[r] += 1
-        for i in range(out.shape[1]):
-            out[r, i] = 0.0
-    for t in range(tiles.shape[0]):
-        for r in range(n_rows):
-            add_found(tiles[t], z[r], found[r, : n_found[r]], out[r, t * TILE : (t + 1) * TILE])
-
-
-@kernel
-def add_found(tile, weights, found, out):
-    """out += the rows of the tile that were found, weighted, four at a time: out is loaded and stored less often."""
-    whole = found.size - found.size % 4
-    for at in range(0, whole, 4):
-        a, b, c, d = found[at], found[at + 1], found[at + 2], found[at + 3]
-        wa, wb, wc, wd = weights[a], weights[b], weights[c], weights[d]
-        ga, gb, gc, gd = tile[a], tile[b], tile[c], tile[d]
-        for i in range(TILE):
-            out[i] += wa * ga[i] + wb * gb[i] + wc * gc[i] + wd * gd[i]
-    for at in range(whole, found.size):
-        w, g = weights[found[at]], tile[found[at]]
-        for i in range(TILE):
-            out[i] += w * g[i]
-
-
-@kernel
-def fista_step(q, thresholds, positive, step, inertia, gz, g_ahead, ahead, z):
-    """Look from ahead, shrink, and leave the old z in ahead. Return the largest move and the inertia, reset uphill."""
-    largest, uphill = z[0] * 0, 0.0
-    for j in range(z.size):
-        new = shrink(ahead[j] - step * (g_ahead[j] - q[j]), step * thresholds[j], positive)
-        largest = max(largest, abs(ahead[j] - new))
-        uphill += (ahead[j] - new) * (new - z[j])
-        ahead[j], z[j] = z[j], new
-        g_ahead[j] = gz[j]  # G z of the old z, as ahead holds the old z
-    return largest, 1.0 if uphill > 0.0 else inertia
-
-
-@kernel
-def lean(weight, gz, g_ahead, ahead, z):
-    """ahead = z + weight (z - ahead), and the same of its product with G; weight (1,) has the arrays' dtype."""
-    for j in range(z.size):
-        g_ahead[j] = gz[j] + weight[0] * (gz[j] - g_ahead[j])
-        ahead[j] = z[j] + weight[0] * (z[j] - ahead[j])
-
-
-@kernel
 def fista_restart(gram, correlations, half_norms, thresholds, positive, step, tol, max_iter, n_iter, error, z):
     """Walk each row by FISTA with restart until its gradient mapping is a small share of its gradient at zero.
 
-    G z is carried along, so a step touches only the columns of non-zero entries. ROWS rows walk side by side to
-    share what they read of G; where one has arrived, the next begins in its place.
+    G z is carried along, so a step touches only the columns of non-zero entries.
     """
     n, k = correlations.shape
-    tiles, weight = tiled(gram), np.empty(1, gram.dtype)
-    state = np.empty((4, ROWS, tiles.shape[0] * TILE), gram.dtype)
-    here, ahead, gz, g_ahead = state[0, :, :k], state[1, :, :k], state[2], state[3]
-    rows, inertia, scale = np.empty(ROWS, np.int64), np.empty(ROWS), np.empty(ROWS)
-    found, walking, waiting = np.empty((ROWS, k), np.int64), 0, 0
-    while walking > 0 or waiting < n:
-        while walking < ROWS and waiting < n:
-            here[walking], ahead[walking], rows[walking], inertia[walking] = z[waiting], z[waiting], waiting, 1.0
-            scale[walking] = step * np.abs(correlations[waiting]).max()
-            apply_gram(tiles, here[walking : walking + 1], 1, found, g_ahead[walking : walking + 1])
-            gz[walking], n_iter[waiting] = g_ahead[walking], 0
-            walking, waiting = walking + 1, waiting + 1
-        for r in range(walking):
-            row = rows[r]
-            largest, inertia[r] = fista_step(
-                correlations[row], thresholds, positive, step, inertia[r], gz[r], g_ahead[r], ahead[r], here[r]
-            )
-            n_iter[row] += 1
-            error[row] = largest / scale[r] if largest > 0.0 else 0.0
-        apply_gram(tiles, here, walking, found, gz)
-        for r in range(walking):
-            faster = (1.0 + math.sqrt(1.0 + 4.0 * inertia[r] * inertia[r])) / 2.0
-            weight[0] = (inertia[r] - 1.0) / faster
-            inertia[r] = faster
-            lean(weight, gz[r], g_ahead[r], ahead[r], here[r])
-        for r in range(walking - 1, -1, -1):
-            row = rows[r]
-            if error[row] <= tol or n_iter[row] >= max_iter:
-                walking -= 1
-                z[row], rows[r], inertia[r], scale[r] = here[r], rows[walking], inertia[walking], scale[walking]
-                state[:, r] = state[:, walking]
+    dtype = gram.dtype
+    gz, gz_before, ahead, g_ahead = np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype)
+    lean = np.empty(1, dtype)  # in the dtype of the arrays, or float32 would be promoted in the loops
+    for row in range(n):
+        q, zr = correlations[row], z[row]
+        gz[:] = 0.0
+        add_columns(gram, zr, gz)
+        scale = 0.0
+        for j in range(k):
+            scale = max(scale, abs(q[j]))
+            ahead[j], g_ahead[j], gz_before[j] = zr[j], gz[j], gz[j]
+        inertia, iteration, share = 1.0, 0, math.inf
+        while iteration < max_iter and share > tol:
+            iteration += 1
+            largest, uphill = zr[0] * 0, 0.0
+            gz[:] = 0.0
+            for j in range(k):
+                new = shrink(ahead[j] - step * (g_ahead[j] - q[j]), step * thresholds[j], positive)
+                largest = max(largest, abs(ahead[j] - new))
+                uphill += (ahead[j] - new) * (new - zr[j])
+                ahead[j], zr[j] = zr[j], new
+            add_columns(gram, zr, gz)
+            share = largest / (step * scale) if largest > 0.0 else 0.0
+            if uphill > 0.0:
+                inertia = 1.0
+            faster = (1.0 + math.sqrt(1.0 + 4.0 * inertia * inertia)) / 2.0
+            lean[0] = (inertia - 1.0) / faster
+            inertia = faster
+            for j in range(k):
+                g_ahead[j] = gz[j] + lean[0] * (gz[j] - gz_before[j])
+                ahead[j] = zr[j] + lean[0] * (zr[j] - ahead[j])
+                gz_before[j] = gz[j]
+        n_iter[row], error[row] = iteration, share
