@@ -65,10 +65,8 @@ def test_values_of_a_known_code(R):
         "L1": 7.0 if getattr(R, "weights", None) is None else 9.5,
         "L0": 2.0,
         "GroupL1": 5.0 if getattr(R, "group_size", None) == 2 else 7.0,
-        "ElasticNet": 16.0 * 0.5 if getattr(R, "l1_ratio", None) == 0.5 else 0.2 * 7 + 0.4 * 25,
+        "ElasticNet": 0.5 * 7 + 0.25 * 25 if getattr(R, "l1_ratio", None) == 0.5 else 0.2 * 7 + 0.4 * 25,
     }[type(R).__name__]
-    if isinstance(R, ElasticNet) and R.l1_ratio == 0.5:
-        expected = 0.5 * 7.0 + 0.25 * 25.0
     assert R(z)[0] == pytest.approx(expected, rel=1e-14)
 
 

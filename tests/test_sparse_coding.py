@@ -113,15 +113,12 @@ def test_given_atoms_are_used_as_they_are(Coder, atoms, digits):
 def test_dictionary_init_is_copied_and_honoured(Coder, digits):
     init = np.asfortranarray(digits[:10] * 5.0)
     kept = init.copy()
-    coder = Coder(dictionary_init=init, max_iter=1, lmbda=1e3).fit(digits)
+    coder = Coder(dictionary_init=init, max_iter=1, lmbda=0.3, batch_size=len(digits)).fit(digits)
     np.testing.assert_array_equal(init, kept)
     fresh = Coder(10, max_iter=1, random_state=0).fit(digits)
     assert coder.components_.shape == fresh.components_.shape
-
-
-test_dictionary_init_is_copied_and_honoured = pytest.mark.filterwarnings("ignore:With lmbda")(
-    test_dictionary_init_is_copied_and_honoured
-)
+    start = Coder(dictionary=normalize(init), lmbda=0.3).fit(digits)
+    assert coder.energy_history_[0] == pytest.approx(start.energy(digits).mean(), rel=1e-6)
 
 
 @both

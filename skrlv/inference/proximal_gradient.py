@@ -103,7 +103,7 @@ def _walk(landscape, z0, look, *, max_iter, tol, record):
     z = landscape.start() if z0 is None else z0
     walkers, step = _starting(landscape, z), 1.0 / (landscape.lipschitz or 1.0)
     awake, n_iter = np.ones(z.shape[0], dtype=bool), np.full(z.shape[0], max_iter)
-    error, energies, arrived = np.zeros(z.shape[0]), [to_numpy(landscape(z))], []
+    error, energies, arrived = np.zeros(z.shape[0]), [to_numpy(landscape(z))] if record else [], []
 
     for iteration in range(1, max_iter + 1):
         ahead = walkers.ahead
