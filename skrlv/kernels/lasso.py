@@ -12,16 +12,15 @@ import numpy as np
 from skrlv.kernels._jit import kernel
 
 SWEEPS = 10  # within a cycle; measured best between 4 and 20 on digits
+WIDE, NARROW = 8, 16  # first lengths of FISTA's two kinds of walk
+MARGIN = 0.7  # of a threshold; nearer to 1, more narrow walks are in vain
 
 
 @kernel
 def shrink(v, threshold, positive):
     """Move v towards zero by threshold; to exactly zero where it is nearer, or negative and positive is asked."""
-    if v > threshold:
-        return v - threshold
-    if v < -threshold and not positive:
-        return v + threshold
-    return v * 0
+    above, below, zero = v - threshold, v + threshold, v * 0
+    return (above if above > zero else zero) + (zero if positive or below > zero else below)
 
 
 @kernel
@@ -245,42 +244,135 @@ def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol
 
 
 @kernel
+def inertia_after(inertia):
+    return (1.0 + math.sqrt(1.0 + 4.0 * inertia * inertia)) / 2.0
+
+
+@kernel
+def walk(gram, q, thresholds, positive, step, at_zero, tol, n_steps, inertia, z, gz, z_before, gz_before):
+    """Up to n_steps of FISTA with restart on one row: z, gz = G z, and both as they were one step ago, in place.
+
+    Returns the steps taken, the largest entry of the last gradient mapping as a share of the gradient at zero, and
+    the inertia. Many arrays in one loop would need more checks for overlap than the compiler is willing to make, and
+    it would not vectorise: hence the short loops, and no two-dimensional array to hold the four.
+    """
+    new, lean, share = np.empty_like(z), np.empty(1, z.dtype), math.inf  # lean in z's dtype, or float32 is promoted
+    bound = tol * step * at_zero
+    for taken in range(1, n_steps + 1):
+        faster = inertia_after(inertia)
+        lean[0] = (inertia - 1.0) / faster
+        m, uphill, n_moving = lean[0], z[0] * 0, 0
+        for j in range(z.size):
+            slope = gz[j] + m * (gz[j] - gz_before[j]) - q[j]
+            new[j] = shrink(z[j] + m * (z[j] - z_before[j]) - step * slope, step * thresholds[j], positive)
+        for j in range(z.size):
+            ahead = z[j] + m * (z[j] - z_before[j])
+            uphill += (ahead - new[j]) * (new[j] - z[j])
+            n_moving += abs(ahead - new[j]) > bound
+        if n_moving == 0 or taken == n_steps:
+            largest = 0.0
+            for j in range(z.size):
+                largest = max(largest, abs(z[j] + m * (z[j] - z_before[j]) - new[j]))
+            share = largest / (step * at_zero) if largest > 0.0 else 0.0
+        for j in range(z.size):
+            z_before[j], z[j] = z[j], new[j]
+        for j in range(z.size):
+            gz_before[j], gz[j] = gz[j], 0.0
+        add_columns(gram, z, gz)
+        inertia = 1.0 if uphill > 0.0 else faster
+        if n_moving == 0:
+            return taken, share, inertia
+    return n_steps, share, inertia
+
+
+@kernel
+def within_reach(q, thresholds, positive, step, inertia, margin, pace):
+    """Entries that are non-zero, or that the next step would make so with thresholds times margin."""
+    z, gz, z_before, gz_before = pace
+    lean, near, n_near = (inertia - 1.0) / inertia_after(inertia), np.empty(z.size, np.int64), 0
+    for j in range(z.size):
+        ahead = z[j] + lean * (z[j] - z_before[j])
+        aim = ahead - step * (gz[j] + lean * (gz[j] - gz_before[j]) - q[j])
+        if z[j] != 0.0 or z_before[j] != 0.0 or shrink(aim, margin * step * thresholds[j], positive) != 0.0:
+            near[n_near] = j
+            n_near += 1
+    return near[:n_near]
+
+
+@kernel
+def four(k, dtype):
+    """Room for z, G z, and both as they were one step ago."""
+    return np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype)
+
+
+@kernel
+def narrow_walk(gram, q, thresholds, positive, step, at_zero, tol, n_steps, inertia, near, pace, found):
+    """Walk on the entries near alone, and leave the whole row in found, a step ago too; z, G z as in pace."""
+    n = near.size
+    sub, few = np.empty((n, n), gram.dtype), np.empty((6, n), gram.dtype)
+    for a in range(n):
+        g, j = gram[near[a]], near[a]
+        few[4, a], few[5, a] = q[j], thresholds[j]
+        for at in range(4):
+            few[at, a] = pace[at][j]
+        for b in range(n):
+            sub[a, b] = g[near[b]]
+    taken, share, inertia = walk(
+        sub, few[4], few[5], positive, step, at_zero, tol, n_steps, inertia, few[0], few[1], few[2], few[3]
+    )
+    for at in range(4):
+        found[at][:] = 0.0
+    for a in range(n):
+        found[0][near[a]], found[2][near[a]] = few[0, a], few[2, a]
+    add_columns(gram, found[0], found[1])
+    add_columns(gram, found[2], found[3])
+    return taken, share, inertia
+
+
+@kernel
+def holds(near, others):
+    """Whether near contains all others; both ascend."""
+    a = 0
+    for j in others:
+        while a < near.size and near[a] < j:
+            a += 1
+        if a == near.size or near[a] != j:
+            return False
+    return True
+
+
+@kernel
 def fista_restart(gram, correlations, half_norms, thresholds, positive, step, tol, max_iter, n_iter, error, z):
     """Walk each row by FISTA with restart until its gradient mapping is a small share of its gradient at zero.
 
-    G z is carried along, so a step touches only the columns of non-zero entries.
+    Most steps of a long walk move few entries. So wide steps, over all entries, take turns with narrow walks on the
+    entries near their thresholds. A narrow walk counts only if no entry outside is within reach where it ends: then
+    it was the walk of all entries, and the next is longer. Else more wide steps come first.
     """
     n, k = correlations.shape
-    dtype = gram.dtype
-    gz, gz_before, ahead, g_ahead = np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype)
-    lean = np.empty(1, dtype)  # in the dtype of the arrays, or float32 would be promoted in the loops
+    pace, found = four(k, gram.dtype), four(k, gram.dtype)
     for row in range(n):
-        q, zr = correlations[row], z[row]
-        gz[:] = 0.0
-        add_columns(gram, zr, gz)
-        scale = 0.0
-        for j in range(k):
-            scale = max(scale, abs(q[j]))
-            ahead[j], g_ahead[j], gz_before[j] = zr[j], gz[j], gz[j]
-        inertia, iteration, share = 1.0, 0, math.inf
-        while iteration < max_iter and share > tol:
-            iteration += 1
-            largest, uphill = zr[0] * 0, 0.0
-            gz[:] = 0.0
-            for j in range(k):
-                new = shrink(ahead[j] - step * (g_ahead[j] - q[j]), step * thresholds[j], positive)
-                largest = max(largest, abs(ahead[j] - new))
-                uphill += (ahead[j] - new) * (new - zr[j])
-                ahead[j], zr[j] = zr[j], new
-            add_columns(gram, zr, gz)
-            share = largest / (step * scale) if largest > 0.0 else 0.0
-            if uphill > 0.0:
-                inertia = 1.0
-            faster = (1.0 + math.sqrt(1.0 + 4.0 * inertia * inertia)) / 2.0
-            lean[0] = (inertia - 1.0) / faster
-            inertia = faster
-            for j in range(k):
-                g_ahead[j] = gz[j] + lean[0] * (gz[j] - gz_before[j])
-                ahead[j] = zr[j] + lean[0] * (zr[j] - ahead[j])
-                gz_before[j] = gz[j]
-        n_iter[row], error[row] = iteration, share
+        q = correlations[row]
+        pace[0][:], pace[1][:] = z[row], 0.0
+        add_columns(gram, pace[0], pace[1])
+        pace[2][:], pace[3][:] = pace[0], pace[1]
+        at_zero = np.abs(q).max()
+        inertia, share, steps, n_wide, n_narrow = 0.0, math.inf, 0, WIDE, NARROW
+        while steps < max_iter and share > tol:
+            n_steps = min(n_wide, max_iter - steps)
+            taken, share, inertia = walk(
+                gram, q, thresholds, positive, step, at_zero, tol, n_steps, inertia, pace[0], pace[1], pace[2], pace[3]
+            )
+            steps += taken
+            near = within_reach(q, thresholds, positive, step, inertia, MARGIN, pace)
+            if share <= tol or steps + n_narrow > max_iter or near.size == 0 or near.size > k // 2:
+                continue
+            taken, narrow_share, narrow_inertia = narrow_walk(
+                gram, q, thresholds, positive, step, at_zero, tol, n_narrow, inertia, near, pace, found
+            )
+            if holds(near, within_reach(q, thresholds, positive, step, narrow_inertia, 1.0, found)):
+                pace, found = found, pace
+                steps, share, inertia, n_wide, n_narrow = steps + taken, narrow_share, narrow_inertia, 2, 2 * n_narrow
+            else:
+                n_wide, n_narrow = 2 * n_wide, NARROW
+        z[row], n_iter[row], error[row] = pace[0], steps, share
