@@ -12,7 +12,7 @@ from skrlv._threads import each_block
 from skrlv.base import warn_unless_converged
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
-from skrlv.inference import coordinate_descent, duality_gap, fista_restart, joined
+from skrlv.inference import duality_gap, fista_restart, homotopy, joined
 from skrlv.metrics import check_codes, check_problem, lasso_energy
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
 
@@ -430,15 +430,15 @@ def _code_tol(code_tol, dtype):
 
 
 def _exact(energy, X, init, *, tol, n_jobs):
-    """Certified codes by coordinate descent in float64, over blocks of rows, in the dtype of X."""
+    """Certified codes by homotopy in float64, over blocks of rows, in the dtype of X."""
 
     def search(rows):
         landscape = energy.given(X[rows].astype(np.float64, copy=False))
         start = None if init is None else init[rows]
         if X.dtype == np.float64:
-            return coordinate_descent(landscape, start, tol=tol)
+            return homotopy(landscape, start, tol=tol)
         # Leave room for rounding, then certify what is given out.
-        solution = coordinate_descent(landscape, start, tol=0.5 * tol)
+        solution = homotopy(landscape, start, tol=0.5 * tol)
         z = solution.z.astype(X.dtype)
         gaps = duality_gap(landscape, z.astype(np.float64))
         return solution._replace(z=z, error=gaps, converged=gaps <= max(tol, _FLOAT32_GAP))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skrlv.inference.problem import is_lasso, lasso_problem
+from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
 
 
@@ -33,12 +33,9 @@ def coordinate_descent(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     Friedman, Hastie, Tibshirani, Regularization Paths for Generalized Linear Models via Coordinate
     Descent, 2010.
     """
-    if not is_lasso(landscape):
-        raise TypeError("Coordinate descent needs NumPy arrays, a linear decoder, squared error and the L1 family.")
     from skrlv.kernels import lasso
 
-    problem = lasso_problem(landscape)
-    z = np.array(landscape.start() if z0 is None else z0, dtype=problem.correlations.dtype, order="C")
+    problem, z = lasso_start(landscape, z0)
     n_iter, gaps = np.empty(z.shape[0], dtype=np.int64), np.empty(z.shape[0])
     lasso.coordinate_descent(*problem.arrays, float(tol), int(max_iter), n_iter, gaps, z)
     return Solution(z, n_iter, gaps, gaps <= tol)

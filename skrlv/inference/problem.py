@@ -45,3 +45,11 @@ def lasso_problem(landscape):
         bool(regularizer.positive),
         ridge,
     )
+
+
+def lasso_start(landscape, z0):
+    """The `LassoProblem` of a landscape, and where to begin, as an array to write on."""
+    if not is_lasso(landscape):
+        raise TypeError("Exact codes need NumPy arrays, a dictionary, squared error and the L1 family.")
+    problem = lasso_problem(landscape)
+    return problem, np.array(landscape.start() if z0 is None else z0, dtype=problem.correlations.dtype, order="C")

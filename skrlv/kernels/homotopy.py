@@ -1,0 +1,406 @@
+"""Exact batch Lasso by homotopy, row by row, on (gram, correlations, thresholds).
+
+Each row minimises  -q.z + 1/2 z.G z + sum_j t_j |z_j|  over z, or over z >= 0 where ``positive``.
+
+At the minimum  c = q - G z  is t_j sign(z_j) on the support and within -t_j .. t_j elsewhere. A start that breaks these
+conditions by at most e meets those of a neighbour problem: elsewhere the thresholds are t_j + e, on the support c may
+be off its target by its present share of e. As e falls to zero the minimum moves along straight lines, and bends where
+an atom reaches its threshold or a code reaches zero. From zero that is least angle regression; from any other code it
+takes only the bends that are missing.
+
+A walk looks at few atoms, packed together so that they stay in cache. At its end all are looked at, and those that
+break the conditions most join.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skrlv.kernels._jit import kernel
+from skrlv.kernels._simd import LANES, least, outer_1, outer_2, outer_4, outer_8, sum_1, sum_2, sum_4, sum_8
+
+FEW = 16  # atoms that join at a time, about; measured best between 8 and 128
+WALKS = 200  # most walks of a row
+BENDS = 4  # most bends of a walk, per atom
+
+
+class Walk(NamedTuple):
+    """A row's problem on the atoms it looks at, and the present support. All widths are whole vectors."""
+
+    atoms: Any  # (k,) which atoms of the dictionary
+    gram: Any  # flat, their Gram matrix
+    thresholds: Any  # (k,) theirs; infinite for an atom that depends on the support
+    c: Any  # (k,) q - G z
+    support: Any  # (k,) which of them are on the support
+    code: Any  # (k,) z on the support
+    sign: Any  # (k,) its sign
+    pull: Any  # (k,) share of e by which c on the support is off its target
+    inverse: Any  # flat, inverse of the support's Gram matrix
+    velocity: Any  # (k,) inverse @ pull: how the code moves as e falls
+    drift: Any  # (k,) gram @ velocity: how c moves
+    until: Any  # (k,) by how much e falls before an atom reaches its threshold
+    column: Any  # (k,) scratch
+    solved: Any  # (k,) scratch
+    order: Any  # (k,) 0, 1, 2 ...
+
+
+@kernel
+def padded(n):
+    """n rounded up to whole vectors."""
+    return (n + LANES - 1) // LANES * LANES
+
+
+@kernel
+def room(n, like):
+    """n zeros of the dtype of like, from a multiple of 64 bytes on: vectors across two cache lines are slow."""
+    buffer = np.zeros(n + 64 // like.itemsize, like.dtype)
+    skip = -buffer.ctypes.data % 64 // like.itemsize
+    return buffer[skip : skip + n]
+
+
+@kernel
+def sum_rows(flat, stride, which, weights, n, out):
+    """out = sum of n rows of a flat matrix, which[i] times weights[i]; out[:] is as long as is asked of the rows."""
+    at, whole = 0, out.size - out.size % LANES
+    while at + 8 * LANES <= whole:
+        sum_8(out, at, flat, stride, which, weights, n)
+        at += 8 * LANES
+    if at + 4 * LANES <= whole:
+        sum_4(out, at, flat, stride, which, weights, n)
+        at += 4 * LANES
+    if at + 2 * LANES <= whole:
+        sum_2(out, at, flat, stride, which, weights, n)
+        at += 2 * LANES
+    if at < whole:
+        sum_1(out, at, flat, stride, which, weights, n)
+    for j in range(whole, out.size):
+        out[j] = 0.0
+        for i in range(n):
+            out[j] += weights[i] * flat[which[i] * stride + j]
+
+
+@kernel
+def add_scaled(out, weight, x):
+    for i in range(out.size):
+        out[i] += weight * x[i]
+
+
+@kernel
+def add_outer(flat, stride, n, width, weight, x):
+    """Add weight x x^T to the first n rows and width columns of a flat matrix; width is whole vectors."""
+    at = 0
+    while at + 8 * LANES <= width:
+        outer_8(flat, stride, at, weight, x, n)
+        at += 8 * LANES
+    if at + 4 * LANES <= width:
+        outer_4(flat, stride, at, weight, x, n)
+        at += 4 * LANES
+    if at + 2 * LANES <= width:
+        outer_2(flat, stride, at, weight, x, n)
+        at += 2 * LANES
+    if at < width:
+        outer_1(flat, stride, at, weight, x, n)
+
+
+@kernel
+def spread(flat, n, stride, wider, scratch):
+    """Move the rows of a flat matrix, n by n, apart to a wider stride."""
+    for i in range(n - 1, 0, -1):
+        scratch[:n] = flat[i * stride : i * stride + n]
+        flat[i * wider : i * wider + n] = scratch[:n]
+
+
+@kernel
+def admit(walk, stride, inverse_stride, n, place, code, sign, pull, thin):
+    """Put an atom on the support of n atoms: border the inverse, turn the velocity. False where it depends on them."""
+    inverse, column, solved, width, wider = walk.inverse, walk.column, walk.solved, padded(n), padded(n + 1)
+    for i in range(n):
+        column[i] = walk.gram[place * stride + walk.support[i]]
+    sum_rows(inverse, inverse_stride, walk.order, column, n, solved[:width])
+    norm, off = walk.gram[place * stride + place], -pull
+    rest = norm
+    for i in range(n):
+        rest -= column[i] * solved[i]
+        off += solved[i] * walk.pull[i]
+    if not rest > thin * norm:
+        return False
+    if n == width:  # a new vector: beyond the support everything stays zero
+        for part in (solved, walk.code, walk.velocity):
+            part[n:wider] = 0.0
+        for i in range(n):
+            inverse[i * inverse_stride + n : i * inverse_stride + wider] = 0.0
+    inverse[n * inverse_stride : n * inverse_stride + wider] = 0.0
+    solved[n] = -1.0
+    add_outer(inverse, inverse_stride, n + 1, wider, 1.0 / rest, solved)
+    add_scaled(walk.velocity[:wider], off / rest, solved[:wider])
+    walk.support[n], walk.code[n], walk.sign[n], walk.pull[n] = place, code, sign, pull
+    return True
+
+
+@kernel
+def roomy(walk, n, inverse_stride):
+    """The stride of an inverse that has room for one more row than n."""
+    if padded(n + 1) <= inverse_stride:
+        return inverse_stride
+    wider = min(2 * inverse_stride + LANES, walk.c.size)
+    spread(walk.inverse, n, inverse_stride, wider, walk.drift)
+    return wider
+
+
+@kernel
+def expel(walk, inverse_stride, n, i):
+    """Take the i-th atom off the support of n atoms; the last takes its place."""
+    inverse, solved, width, last = walk.inverse, walk.solved, padded(n), n - 1
+    for j in range(width):
+        solved[j] = inverse[i * inverse_stride + j]
+    share = 1.0 / solved[i]
+    add_scaled(walk.velocity[:width], -walk.velocity[i] * share, solved[:width])
+    add_outer(inverse, inverse_stride, n, width, -share, solved)
+    for j in range(width):
+        inverse[i * inverse_stride + j] = inverse[last * inverse_stride + j]
+    for j in range(n):
+        inverse[j * inverse_stride + i] = inverse[j * inverse_stride + last]
+    for part in (walk.code, walk.sign, walk.pull, walk.velocity):
+        part[i] = part[last]
+    walk.support[i] = walk.support[last]
+    walk.code[last], walk.velocity[last] = 0.0, 0.0
+    for j in range(width):
+        inverse[last * inverse_stride + j], inverse[j * inverse_stride + last] = 0.0, 0.0
+
+
+@kernel
+def first_least(x):
+    """Smallest entry, at least zero, and where it is first."""
+    smallest = least(x)
+    for j in range(x.size):
+        if x[j] == smallest:
+            return max(smallest, 0.0), j
+    return np.inf, -1
+
+
+@kernel
+def next_atom(walk, m, n, e, positive, left):
+    """By how much e falls until an atom off the support reaches its threshold, and which; not who just left."""
+    c, drift, thresholds, until = walk.c, walk.drift, walk.thresholds, walk.until
+    if positive:
+        for j in range(m):
+            closing = 1.0 - drift[j]
+            until[j] = (thresholds[j] + e - c[j]) / closing if closing > 0.0 else np.inf
+    else:
+        for j in range(m):
+            reach = thresholds[j] + e
+            above = c[j] > reach * drift[j]  # which of the two thresholds comes first
+            gap, closing = reach - c[j] if above else reach + c[j], 1.0 - drift[j] if above else 1.0 + drift[j]
+            until[j] = gap / closing if closing > 0.0 else np.inf
+    for i in range(n):
+        until[walk.support[i]] = np.inf
+    if left >= 0:
+        until[left] = np.inf
+    return first_least(until[:m])
+
+
+@kernel
+def next_zero(walk, n):
+    """By how much e falls until a code on the support reaches zero, and which."""
+    code, sign, velocity, until = walk.code, walk.sign, walk.velocity, walk.until
+    for i in range(n):
+        closing = -sign[i] * velocity[i]
+        until[i] = sign[i] * code[i] / closing if closing > 0.0 else np.inf
+    until[n : padded(n)] = np.inf
+    return first_least(until[: padded(n)])
+
+
+@kernel
+def follow(walk, stride, inverse_stride, m, n, e, positive, thin):
+    """Let e fall to zero. Returns the inverse's stride, the size of the support, the bends, and what is left of e."""
+    left, width = -1, padded(m)
+    for bends in range(BENDS * m):
+        sum_rows(walk.gram, stride, walk.support, walk.velocity, n, walk.drift[:width])
+        enters, place = next_atom(walk, width, n, e, positive, left)
+        leaves, which = next_zero(walk, n)
+        fall = min(e, enters, leaves)
+        add_scaled(walk.code[: padded(n)], fall, walk.velocity[: padded(n)])
+        add_scaled(walk.c[:width], -fall, walk.drift[:width])
+        e -= fall
+        if e <= 0.0:
+            return inverse_stride, n, bends, e
+        if leaves <= enters:
+            left = walk.support[which]
+            expel(walk, inverse_stride, n, which)
+            n -= 1
+        else:
+            left, inverse_stride = -1, roomy(walk, n, inverse_stride)
+            sign = 1.0 if walk.c[place] > 0.0 else -1.0
+            if admit(walk, stride, inverse_stride, n, place, 0.0, sign, sign, thin):
+                n += 1
+            else:
+                walk.thresholds[place] = np.inf
+    return inverse_stride, n, BENDS * m, e
+
+
+@kernel
+def level_of_few(excess, top):
+    """What about FEW of the violations exceed; 0 where they are not many more."""
+    level = 0.0
+    for _ in range(32):  # ties cannot be parted
+        n_above = 0
+        for j in range(excess.size):
+            n_above += excess[j] > level
+        if n_above <= FEW + FEW // 2:
+            break
+        level += 0.15 * (top - level)
+    return level
+
+
+@kernel
+def pack(walk, gram, m_before, m, stride_before, stride):
+    """Fill the walk's Gram matrix with the atoms from m_before on, and move the earlier apart."""
+    if stride > stride_before:
+        spread(walk.gram, m_before, stride_before, stride, walk.drift)
+    for i in range(m_before, m):
+        row, packed = gram[walk.atoms[i]], walk.gram[i * stride : (i + 1) * stride]
+        for j in range(m):
+            packed[j] = row[walk.atoms[j]]
+        for j in range(m_before):
+            walk.gram[j * stride + i] = packed[j]
+    width = padded(m)
+    for i in range(m):
+        walk.gram[i * stride + m : i * stride + width] = 0.0
+    walk.thresholds[m:width], walk.c[m:width] = np.inf, 0.0
+
+
+@kernel
+def new_walk(k, like):
+    """Room for a row on k atoms."""
+    width = padded(k) + LANES
+    thresholds, c, code, sign, pull = (
+        room(width, like),
+        room(width, like),
+        room(width, like),
+        room(width, like),
+        room(width, like),
+    )
+    velocity, drift, until, column, solved = (
+        room(width, like),
+        room(width, like),
+        room(width, like),
+        room(width, like),
+        room(width, like),
+    )
+    gram, inverse = room(width * width, like), room(width * width, like)
+    atoms, support, order = np.zeros(width, np.int64), np.zeros(width, np.int64), np.arange(width)
+    return Walk(
+        atoms, gram, thresholds, c, support, code, sign, pull, inverse, velocity, drift, until, column, solved, order
+    )
+
+
+@kernel
+def resume(walk, gram, thresholds, code, near, inverse_stride):
+    """Take up a code: its atoms join, and form the support, but for those that depend on others.
+
+    Returns the number of atoms, their stride, that of the inverse, and the size of the support.
+    """
+    m, n = 0, 0
+    for j in range(code.size):
+        if code[j] != 0.0:
+            walk.atoms[m], walk.thresholds[m], near[j] = j, thresholds[j], True
+            m += 1
+    stride = padded(m)
+    pack(walk, gram, 0, m, 0, stride)
+    for i in range(m):
+        inverse_stride, start = roomy(walk, n, inverse_stride), code[walk.atoms[i]]
+        if admit(walk, stride, inverse_stride, n, i, start, math.copysign(1.0, start), 0.0, thinnest(code)):
+            n += 1
+    return m, stride, inverse_stride, n
+
+
+@kernel
+def thinnest(x):
+    """An atom of which the support leaves no more than this share depends on it."""
+    return 0.1 * math.sqrt(np.finfo(x.dtype).eps)
+
+
+@kernel
+def residual_correlations(walk, flat, q, n, chosen, weights, c):
+    """c = q - G z over all atoms."""
+    for i in range(n):
+        chosen[i], weights[i] = walk.atoms[walk.support[i]], walk.code[i]
+    sum_rows(flat, q.size, chosen, weights, n, c)
+    for j in range(q.size):
+        c[j] = q[j] - c[j]
+
+
+@kernel
+def broken_by(walk, m, n, c, thresholds, positive, chosen, excess):
+    """By how much each atom breaks the conditions, and the most of all; the pull of the support, not yet as a share."""
+    for j in range(c.size):
+        excess[j] = (c[j] if positive else abs(c[j])) - thresholds[j]
+    for i in range(m):
+        if walk.thresholds[i] == np.inf:
+            excess[walk.atoms[i]] = 0.0
+    for i in range(n):
+        walk.pull[i] = c[chosen[i]] - walk.sign[i] * thresholds[chosen[i]]
+        excess[chosen[i]] = 0.0
+    worst = 0.0
+    for j in range(c.size):
+        worst = max(worst, excess[j])
+    e = worst
+    for i in range(n):
+        e = max(e, abs(walk.pull[i]))
+    return worst, e
+
+
+@kernel
+def join(walk, gram, thresholds, excess, worst, near, m, stride):
+    """Let those atoms join the walk that break the conditions most. Returns how many it has now, and the stride."""
+    level, m_before, stride_before = level_of_few(excess, worst), m, stride
+    for j in range(excess.size):
+        if excess[j] > level and not near[j]:
+            walk.atoms[m], walk.thresholds[m], near[j] = j, thresholds[j], True
+            m += 1
+    if padded(m) > stride:  # room for more, and an odd number of vectors: rows do not share the sets of a cache
+        stride = min(padded(m + m // 2) // LANES | 1, walk.c.size // LANES) * LANES
+    if m > m_before:
+        pack(walk, gram, m_before, m, stride_before, stride)
+    return m, stride
+
+
+@kernel
+def homotopy(gram, correlations, thresholds, positive, n_iter, z):
+    """Walk each row from its code in z to its minimum; n_iter counts the bends.
+
+    Where atoms depend on each other, or rounding wins, a row may end a little above: certify what comes out.
+    """
+    n_rows, k = correlations.shape
+    eps, flat = np.finfo(gram.dtype).eps, gram.reshape(k * k)
+    walk, near = new_walk(k, gram), np.zeros(k, np.bool_)
+    c, excess, weights, chosen = room(k, gram), room(k, gram), room(k, gram), np.zeros(k, np.int64)
+    inverse_stride = min(9 * LANES, walk.c.size)
+    for row in range(n_rows):
+        q, code = correlations[row], z[row]
+        scale, before, near[:], n_iter[row] = np.abs(q).max(), np.inf, False, 0
+        if not scale < np.inf:
+            continue
+        m, stride, inverse_stride, n = resume(walk, gram, thresholds, code, near, inverse_stride)
+        for _ in range(WALKS):
+            residual_correlations(walk, flat, q, n, chosen, weights, c)
+            worst, e = broken_by(walk, m, n, c, thresholds, positive, chosen, excess)
+            m_before = m
+            m, stride = join(walk, gram, thresholds, excess, worst, near, m, stride)
+            if e <= 64.0 * eps * scale or (m == m_before and e > 0.5 * before):
+                break
+            for i in range(m):
+                walk.c[i] = c[walk.atoms[i]]
+            for i in range(n):
+                walk.pull[i] /= e
+            sum_rows(walk.inverse, inverse_stride, walk.order, walk.pull, n, walk.velocity[: padded(n)])
+            before = e
+            inverse_stride, n, bends, e = follow(walk, stride, inverse_stride, m, n, e, positive, thinnest(code))
+            n_iter[row] += bends + 1
+            if e > 0.0:
+                break
+        code[:] = 0.0
+        for i in range(n):
+            if walk.code[i] * walk.sign[i] > 0.0:
+                code[walk.atoms[walk.support[i]]] = walk.code[i]
