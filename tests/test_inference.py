@@ -157,6 +157,17 @@ def test_gap_of_a_negative_code_is_infinite_where_codes_are_positive():
     assert np.flatnonzero(np.isinf(duality_gap(landscape, z))).tolist() == [2]
 
 
+@pytest.mark.parametrize("regularizer", [L1(weights=np.r_[0.0, 0.0, np.ones(3)]), L1()], ids=["free", "paid"])
+def test_a_zero_atom_changes_no_gap(regularizer, rng):
+    atoms, y = random_dictionary(5, 8), rng.normal(size=(6, 8))
+    atoms[0] = 0.0
+    without = Energy(Dictionary(atoms[1:]), L1(weights=regularizer.thresholds(1.0, 5)[1:]), 0.3)
+    landscape = Energy(Dictionary(atoms), regularizer, 0.3).given(y)
+    for z in (rng.normal(size=(6, 5)), coordinate_descent(landscape, tol=1e-12).z):
+        z[:, 0] = 0.0
+        np.testing.assert_allclose(duality_gap(landscape, z), duality_gap(without.given(y), z[:, 1:]), atol=1e-12)
+
+
 def test_kkt_conditions_at_the_exact_code(digits):
     atoms, lmbda = random_dictionary(100, 64), 0.2
     landscape = Energy(Dictionary(atoms), L1(), lmbda).given(digits[:200])

@@ -48,7 +48,8 @@ def duality_gap(landscape, z):
     price = np.sum(thresholds * np.abs(z), axis=axes)
     used = np.sum((z * correlations)[..., paid], axis=axes)
     slack = np.where(z != 0.0, np.abs(correlations), reach)[..., ~paid]
-    slack = slack / np.sqrt(energy.decoder.squared_norms[~paid] + energy.encoder_weight + ridge)
+    lengths = np.sqrt(energy.decoder.squared_norms[~paid] + energy.encoder_weight + ridge)
+    slack = np.divide(slack, lengths, out=np.zeros_like(slack), where=lengths > 0.0)  # a zero atom changes nothing
     gap = (1.0 - scale) ** 2 * smooth + np.maximum(price - scale * used, 0.0)
     gap = gap + np.max(slack, axis=axes, initial=0.0) * np.sqrt(2.0 * at_zero)
     unit = np.maximum(smooth + price, 1e-3 * at_zero)
