@@ -105,7 +105,7 @@ class Landscape(ABC):
 
     def __call__(self, z):
         """Energy per sample, (n_samples,), float64."""
-        return self.smooth(z) + self.energy.lmbda * self.energy.regularizer(z)
+        return self.smooth(z) + _price(self.energy.lmbda, self.energy.regularizer(z))
 
     def prox(self, v, step):
         """argmin over z of 1/2 norm(z - v)^2 + step lmbda R(z)."""
@@ -135,6 +135,14 @@ class Landscape(ABC):
     @abstractmethod
     def take(self, rows):
         """The landscape of some of the rows, given by their indices."""
+
+
+def _price(lmbda, value):
+    """lmbda R per sample; what R forbids costs infinity at lmbda = 0 too, where the product would be NaN."""
+    if lmbda:
+        return lmbda * value
+    xp = namespace(value)
+    return xp.where(xp.isinf(value), value, xp.zeros_like(value))
 
 
 @dataclass(frozen=True, eq=False)

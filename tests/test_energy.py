@@ -13,7 +13,7 @@ from skrlv.decoders import Dictionary, LinearDecoder
 from skrlv.encoders import Encoder, ZeroEncoder
 from skrlv.energy import DecoderLandscape, Energy, GramLandscape
 from skrlv.inference import coordinate_descent, duality_gap, fista_restart
-from skrlv.regularizers import L1, ElasticNet
+from skrlv.regularizers import L0, L1, ElasticNet, GroupL1
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +173,18 @@ def test_free_energy_is_a_projection_and_obeys_the_envelope_theorem():
 def test_a_weight_without_an_encoder_is_refused():
     with pytest.raises(ValueError, match="needs an encoder"):
         Energy(Dictionary(np.eye(2)), L1(), 0.1, encoder_weight=1.0)
+
+
+@pytest.mark.parametrize("regularizer", [L1(True), ElasticNet(0.5, True), GroupL1(2, True), L0(True)], ids=str)
+def test_without_a_price_a_negative_code_still_costs_infinity(regularizer):
+    energy, y, z = problem(6, 0.0)
+    z[1:] = np.abs(z[1:])
+    z[0, 0] = -1.0
+    free = replace(energy, regularizer=regularizer, lmbda=0.0)
+    expected = SquaredError()(y, energy.decoder(z))
+    expected[0] = np.inf
+    for road in landscape_of.values():
+        np.testing.assert_allclose(road(free, y)(z), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("regularizer", [L1(), ElasticNet()], ids=str)
