@@ -165,10 +165,6 @@ def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
     for name, value in {"lmbda": lmbda, "l2": l2}.items():
         if not isinstance(value, Real) or not 0.0 <= float(value) < np.inf:
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}.")
-    if weights is not None:
-        weights = check_array(weights, ensure_2d=False, dtype=np.float64, input_name="weights")
-        if weights.shape != (n_components,) or (weights < 0.0).any():
-            raise ValueError(f"weights must hold {n_components} numbers of at least 0, one per atom.")
     return Energy(
         Dictionary(dictionary.astype(np.float64, copy=False)),
         L1(positive=bool(positive), weights=weights),

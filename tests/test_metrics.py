@@ -89,9 +89,11 @@ def test_wrong_shapes():
         sparse_encode(X, D, 0.1, init=np.ones((1, 3)))
     with pytest.raises(ValueError, match="init has negative entries"):
         sparse_encode(X, D, 0.1, init=-np.ones((2, 3)), positive=True)
-    for weights in (np.ones(2), -np.ones(3)):
-        with pytest.raises(ValueError, match="weights must hold 3 numbers"):
-            sparse_encode(X, D, 0.1, weights=weights)
+    for call in (sparse_encode, lambda X, D, *a, **b: duality_gap(X, X, D, *a, **b)):
+        with pytest.raises(ValueError, match="weights has 2 numbers, but codes have 3 entries"):
+            call(X, D, 0.1, weights=[1.0, 1.0])
+        with pytest.raises(ValueError, match="weights must be finite numbers of at least 0"):
+            call(X, D, 0.1, weights=-np.ones(3))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -108,3 +108,23 @@ def test_l1_ratio_out_of_range(wrong):
 def test_group_size_out_of_range(wrong):
     with pytest.raises(ValueError, match="group_size"):
         GroupL1(group_size=wrong)
+@pytest.mark.parametrize("wrong", [[1.0, -0.1], [np.nan, 1.0], [1.0, np.inf], 1.0, [[1.0, 1.0]]], ids=str)
+def test_weights_out_of_range(wrong):
+    with pytest.raises(ValueError, match="weights must be finite numbers of at least 0, one per atom"):
+        L1(weights=wrong)
+
+
+def test_weights_of_another_number_of_atoms():
+    R, z = L1(weights=[1.0, 2.0, 3.0]), np.ones((4, 2))
+    for call in (lambda: R(z), lambda: R.prox(z, 0.1), lambda: R.thresholds(0.1, 2)):
+        with pytest.raises(ValueError, match="weights has 3 numbers, but codes have 2 entries"):
+            call()
+
+
+def test_weights_are_any_sequence_and_a_copy():
+    theirs = np.array([0.5, 2.0])
+    R, z = L1(weights=theirs), np.array([[3.0, 4.0]])
+    theirs[:] = -1.0
+    assert R(z)[0] == L1(weights=[0.5, 2])(z)[0] == 9.5
+
+
