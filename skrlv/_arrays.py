@@ -70,10 +70,21 @@ def shrink(v, t):
     return v - namespace(v).clip(v, -t, t)
 
 
+def double(x):
+    """The array in float64, for sums, and for squares that float32 cannot hold."""
+    xp = namespace(x)
+    return xp.astype(x, xp.float64, copy=False)
+
+
 def sum_per_sample(x):
     """Sum over all axes but the first, in float64: (n_samples, ...) -> (n_samples,)."""
     xp = namespace(x)
     return xp.sum(x, axis=tuple(range(1, x.ndim)), dtype=xp.float64)
+
+
+def squares_per_sample(x):
+    """Sum of squares over all axes but the first, in float64: (n_samples, ...) -> (n_samples,)."""
+    return sum_per_sample(double(x) ** 2)
 
 
 def max_per_sample(x):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from skrlv._arrays import device, namespace, sum_per_sample, zeros
+from skrlv._arrays import device, namespace, squares_per_sample, zeros
 from skrlv.costs import Cost, SquaredError
 from skrlv.decoders import Dictionary, LinearDecoder
 from skrlv.encoders import Encoder
@@ -67,8 +67,7 @@ class Energy:
         """The landscape z -> E(y, z) of a block of rows."""
         landscape = DecoderLandscape(self, y, self._prediction(y))
         if self.has_gram and self.decoder.gram_pays:
-            gram, correlations, half_norms = landscape.quadratic()
-            return GramLandscape(self, gram, correlations, half_norms, landscape.start())
+            return GramLandscape(self, *landscape.quadratic(), landscape)
         return landscape
 
     @property
@@ -175,10 +174,10 @@ class DecoderLandscape(Landscape):
         energy = self.energy
         if not energy.has_gram:
             raise TypeError("Only a Dictionary under squared error has a Gram matrix.")
-        correlations, half_norms = energy.decoder.adjoint(self.y), 0.5 * sum_per_sample(self.y**2)
+        correlations, half_norms = energy.decoder.adjoint(self.y), 0.5 * squares_per_sample(self.y)
         if self.prediction is not None:
             correlations = correlations + energy.encoder_weight * self.prediction
-            half_norms = half_norms + 0.5 * energy.encoder_weight * sum_per_sample(self.prediction**2)
+            half_norms = half_norms + 0.5 * energy.encoder_weight * squares_per_sample(self.prediction)
         return Quadratic(energy.gram, correlations, half_norms)
 
     def take(self, rows):
@@ -189,27 +188,30 @@ class DecoderLandscape(Landscape):
 
 @dataclass(frozen=True, eq=False)
 class GramLandscape(Landscape):
-    """A landscape walked on the Gram matrix, where that is cheaper; it no longer needs the data."""
+    """A landscape walked on the Gram matrix, where that is cheaper.
+
+    Its value is still that of the decoded code: h - q.z + 1/2 z.G z is a small difference of large terms.
+    """
 
     energy: Energy
     gram: Any
     correlations: Any
     half_norms: Any
-    beginning: Any
+    decoded: DecoderLandscape
 
     def smooth(self, z):
-        return self.half_norms + sum_per_sample(z * (0.5 * (z @ self.gram) - self.correlations))
+        return self.decoded.smooth(z)
 
     def grad(self, z):
         return z @ self.gram - self.correlations
 
     def start(self):
-        return self.beginning
+        return self.decoded.start()
 
     def quadratic(self):
         return Quadratic(self.gram, self.correlations, self.half_norms)
 
     def take(self, rows):
         xp = namespace(self.correlations)
-        by_row = (self.correlations, self.half_norms, self.beginning)
-        return GramLandscape(self.energy, self.gram, *(xp.take(part, rows, axis=0) for part in by_row))
+        by_row = (xp.take(part, rows, axis=0) for part in (self.correlations, self.half_norms))
+        return GramLandscape(self.energy, self.gram, *by_row, self.decoded.take(rows))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from skrlv._arrays import namespace, shrink, sum_per_sample, to_device_of, to_numpy, zeros
+from skrlv._arrays import double, namespace, shrink, squares_per_sample, sum_per_sample, to_device_of, to_numpy, zeros
 
 
 class Regularizer(ABC):
@@ -106,8 +106,8 @@ class ElasticNet(LassoFamily):
             raise ValueError(f"l1_ratio={self.l1_ratio!r} must lie in [0, 1].")
 
     def __call__(self, z):
-        ridge = 0.5 * (1.0 - self.l1_ratio)
-        return sum_per_sample(self.l1_ratio * namespace(z).abs(z) + ridge * z**2) + _toll(z, self.positive)
+        magnitudes, squares = sum_per_sample(namespace(z).abs(z)), squares_per_sample(z)
+        return self.l1_ratio * magnitudes + 0.5 * (1.0 - self.l1_ratio) * squares + _toll(z, self.positive)
 
     def prox(self, v, t):
         return _shrink(v, t * self.l1_ratio, self.positive) / (1.0 + t * (1.0 - self.l1_ratio))
@@ -147,7 +147,7 @@ class GroupL1(Regularizer):
         length = _length(groups)
         # An empty group has length 0 and stays; the divisor is then irrelevant.
         keep = xp.clip(length - t, min=0.0) / xp.where(length > 0, length, xp.ones_like(length))
-        return xp.reshape(groups * keep, (*v.shape[:-1], -1))[..., : v.shape[-1]]
+        return xp.reshape(groups * xp.astype(keep, v.dtype), (*v.shape[:-1], -1))[..., : v.shape[-1]]
 
     def _groups(self, z):
         xp = namespace(z)
@@ -199,4 +199,4 @@ def _shrink(v, t, positive):
 
 def _length(groups):
     xp = namespace(groups)
-    return xp.sqrt(xp.sum(groups**2, axis=-1, keepdims=True))
+    return xp.sqrt(xp.sum(double(groups) ** 2, axis=-1, keepdims=True))

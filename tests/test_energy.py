@@ -96,6 +96,30 @@ def test_the_gram_is_used_where_it_is_cheaper():
     assert isinstance(problem(0, shape=(11, 5))[0].given(np.ones((1, 5))), DecoderLandscape)
 
 
+@pytest.mark.parametrize("road", landscape_of)
+def test_float32_energies_lose_nothing_to_cancellation(road, digits):
+    """Rows with an offset, nearly reproduced: the energy is a millionth of the half norm."""
+    atoms, y = random_dictionary(100, 64).astype(np.float32), (digits[:50] + 100.0).astype(np.float32)
+    single = Energy(Dictionary(atoms), L1(), 1e-4, ZeroEncoder((100,)), 1e-9)
+    exact = replace(single, decoder=Dictionary(atoms.astype(np.float64)))
+    z = coordinate_descent(exact.given(y.astype(np.float64)), tol=1e-3).z.astype(np.float32)
+    expected = exact(y.astype(np.float64), z.astype(np.float64))
+    assert expected.max() < 1e-5 * 0.5 * np.sum(y.astype(np.float64) ** 2, axis=1).min()
+    np.testing.assert_allclose(landscape_of[road](single, y)(z), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("road", landscape_of)
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_squares_that_float32_cannot_hold(road, scale):
+    energy, y, z = problem(7, 0.0)
+    energy = replace(energy, encoder=ZeroEncoder((7,)), encoder_weight=0.2, lmbda=0.3 * scale)
+    single = replace(energy, decoder=Dictionary(energy.decoder.atoms.astype(np.float32)))
+    landscape = landscape_of[road](single, (scale * y).astype(np.float32))
+    expected = energy(scale * y, scale * z)
+    np.testing.assert_allclose(landscape((scale * z).astype(np.float32)), expected, rtol=1e-5)
+    np.testing.assert_allclose(landscape.quadratic().half_norms, 0.5 * np.sum((scale * y) ** 2, axis=1), rtol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(7, 5), (11, 5)])
 def test_some_rows_of_a_landscape(shape):
     energy, y, z = problem(1, shape=shape)

@@ -176,6 +176,17 @@ def test_auto_lmbda_knows_the_norms_of_given_atoms(digits, atoms):
     np.testing.assert_allclose(3.0 * three.transform(digits[:50]), one.transform(digits[:50]), atol=1e-5)
 
 
+@pytest.mark.parametrize("regularizer", ["l1", "group_l1"])
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_squares_that_float32_cannot_hold(regularizer, scale, digits):
+    options = {"regularizer": regularizer, "max_iter": 3, "tol": 0.0, "random_state": 0}
+    plain = FISTACoder(20, lmbda=0.5, **options).fit(digits[:300].astype(np.float32))
+    X = (scale * digits[:300]).astype(np.float32)
+    scaled = FISTACoder(20, lmbda=0.5 * scale, **options).fit(X)
+    np.testing.assert_allclose(scaled.energy_history_ / scale**2, plain.energy_history_, rtol=1e-3)
+    assert scaled.score(X) == pytest.approx(plain.score(digits[:300].astype(np.float32)), abs=1e-2)
+
+
 def test_an_offset_gets_one_warning_that_names_the_remedy(digits):
     with pytest.warns(UserWarning, match=r"X - X.mean\(axis=0\)") as caught:
         Z = SparseCoder(random_state=0).fit_transform(16 * digits + 1000.0)
