@@ -67,7 +67,7 @@ class Energy:
         """The landscape z -> E(y, z) of a block of rows."""
         landscape = DecoderLandscape(self, y, self._prediction(y))
         if self.has_gram and self.decoder.gram_pays:
-            return GramLandscape(self, *landscape.quadratic(), landscape)
+            return GramLandscape(self, landscape.quadratic(), landscape)
         return landscape
 
     @property
@@ -160,10 +160,15 @@ class DecoderLandscape(Landscape):
         return fit + energy.encoder_weight * _SQUARED_ERROR(self.prediction, z)
 
     def grad(self, z):
-        energy = self.energy
-        decoded, tape = energy.decoder.forward(z)
-        slope, _ = energy.decoder.vjp(tape, energy.cost.grad(self.y, decoded))
-        return slope if self.prediction is None else slope + energy.encoder_weight * (z - self.prediction)
+        slope = self._slope_of_cost(z)
+        return slope if self.prediction is None else slope + self.energy.encoder_weight * (z - self.prediction)
+
+    def _slope_of_cost(self, z):
+        decoder, cost = self.energy.decoder, self.energy.cost
+        if isinstance(decoder, LinearDecoder):  # the way back to z alone costs half of vjp
+            return decoder.adjoint(cost.grad(self.y, decoder(z)))
+        decoded, tape = decoder.forward(z)
+        return decoder.vjp(tape, cost.grad(self.y, decoded))[0]
 
     def start(self):
         if self.prediction is not None:
@@ -194,24 +199,22 @@ class GramLandscape(Landscape):
     """
 
     energy: Energy
-    gram: Any
-    correlations: Any
-    half_norms: Any
+    form: Quadratic
     decoded: DecoderLandscape
 
     def smooth(self, z):
         return self.decoded.smooth(z)
 
     def grad(self, z):
-        return z @ self.gram - self.correlations
+        return z @ self.form.gram - self.form.correlations
 
     def start(self):
         return self.decoded.start()
 
     def quadratic(self):
-        return Quadratic(self.gram, self.correlations, self.half_norms)
+        return self.form
 
     def take(self, rows):
-        xp = namespace(self.correlations)
-        by_row = (xp.take(part, rows, axis=0) for part in (self.correlations, self.half_norms))
-        return GramLandscape(self.energy, self.gram, *by_row, self.decoded.take(rows))
+        gram, *by_row = self.form
+        correlations, half_norms = (namespace(part).take(part, rows, axis=0) for part in by_row)
+        return GramLandscape(self.energy, Quadratic(gram, correlations, half_norms), self.decoded.take(rows))

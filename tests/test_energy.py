@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from problems import random_dictionary
 
 from skrlv.costs import SquaredError
-from skrlv.decoders import Dictionary, LinearDecoder
+from skrlv.decoders import Decoder, Dictionary, LinearDecoder
 from skrlv.encoders import Encoder, ZeroEncoder
 from skrlv.energy import DecoderLandscape, Energy, GramLandscape
-from skrlv.inference import coordinate_descent, duality_gap, fista_restart
+from skrlv.inference import coordinate_descent, duality_gap, fista_restart, ista
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1
 
 
@@ -60,6 +60,47 @@ def test_gradient_against_finite_differences(road, seed, weight):
         step[:, j] = h
         slope = (landscape.smooth(z + step) - landscape.smooth(z - step)) / (2 * h)
         np.testing.assert_allclose(landscape.grad(z)[:, j], slope, rtol=1e-6, atol=1e-6)
+
+
+@dataclass(frozen=True, eq=False)
+class Squashed(Decoder):
+    """A decoder that is not a matrix: tanh of one."""
+
+    atoms: object
+
+    def __call__(self, z):
+        return np.tanh(z @ self.atoms)
+
+    def forward(self, z):
+        return self(z), z
+
+    def vjp(self, tape, dy):
+        slope = dy * (1.0 - self(tape) ** 2)
+        return slope @ self.atoms.T, {"atoms": tape.T @ slope}
+
+    @property
+    def parameters(self):
+        return {"atoms": self.atoms}
+
+    @property
+    def code_shape(self):
+        return self.atoms.shape[:1]
+
+    @property
+    def lipschitz(self):
+        return 4.0 * np.linalg.norm(self.atoms, 2) ** 2
+
+
+def test_a_decoder_that_is_not_a_matrix():
+    energy, y, z = problem(8)
+    energy = replace(energy, decoder=Squashed(energy.decoder.atoms))
+    landscape, h = energy.given(y), 1e-6
+    move = np.random.default_rng(0).normal(size=z.shape)
+    slope = (landscape.smooth(z + h * move) - landscape.smooth(z - h * move)) / (2 * h)
+    np.testing.assert_allclose(np.sum(landscape.grad(z) * move, axis=1), slope, rtol=1e-6)
+    solution = ista(replace(energy, encoder=None, encoder_weight=0.0).given(y), max_iter=5000, tol=1e-8, record=True)
+    assert solution.converged.all()
+    assert np.diff(solution.energies, axis=0).max() <= 1e-12
 
 
 @settings(max_examples=25, deadline=None)

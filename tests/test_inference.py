@@ -114,7 +114,7 @@ def test_the_page_s_energy_is_twice_ours_at_half_its_lambda():
 def test_ista_is_the_unrolled_graph_of_figure_2():
     landscape = random_lasso(1, 0.2)
     atoms, step = landscape.energy.decoder.atoms, 1.0 / landscape.lipschitz
-    y = np.linalg.lstsq(atoms.T @ atoms, (landscape.correlations @ atoms).T, rcond=None)[0].T
+    y = np.linalg.lstsq(atoms.T @ atoms, (landscape.quadratic().correlations @ atoms).T, rcond=None)[0].T
     S, b = np.eye(200) - step * atoms @ atoms.T, step * y @ atoms.T
     z = np.zeros((1, 200))
     for n_steps in range(1, 6):
