@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from skrlv._arrays import to_device, to_numpy
+from skrlv._arrays import to_device, to_device_of, to_numpy
 from skrlv._threads import row_blocks
+from skrlv._validation import check_dictionary
 from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
 from skrlv.inference import joined
 from skrlv.learning import learn_dictionary, unit_rows
-from skrlv.metrics import check_dictionary, lmbda_grid
+from skrlv.metrics import lmbda_grid
 from skrlv.regularizers import LassoFamily
 
 _FOLDS = 5
@@ -65,7 +66,7 @@ class DictionaryModel(LatentVariableModel):
         return learn_dictionary(state, energy, y, z, memory=1.0 - share, positive=self.positive_dictionary)
 
     def _carried(self, state, z):
-        return z * to_device(state["scale"].astype(to_numpy(z[:0]).dtype), self.device)
+        return z * to_device_of(state["scale"], z)
 
     def _store(self, energy, dtype):
         self.components_ = to_numpy(energy.decoder.atoms).astype(dtype)

@@ -6,15 +6,15 @@ from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
 from skrlv._threads import row_blocks
+from skrlv._validation import check_codes
 from skrlv.inference import joined
 from skrlv.learning import minibatches
 
@@ -183,7 +183,7 @@ class LatentVariableModel(
             Their reconstructions, of the dtype of X.
         """
         check_is_fitted(self)
-        z = self._validated_codes(X)
+        z = self._validated_codes(X, "X")
         return to_numpy(self.energy_.decoder(self._placed(z))).astype(z.dtype, copy=False)
 
     def energy(self, X, Z=None):
@@ -202,9 +202,7 @@ class LatentVariableModel(
             E(x, z), in squared units of X, float64; infinite for a code that the model does not allow.
         """
         X, energy = self._validated(X), self.energy_
-        z = self._codes(energy, X) if Z is None else self._validated_codes(Z)
-        if len(z) != len(X):
-            raise ValueError(f"X has {len(X)} rows and Z has {len(z)}; there must be one code per sample.")
+        z = self._codes(energy, X) if Z is None else self._validated_codes(Z, "Z", len(X))
         spent = [
             to_numpy(energy(self._placed(X[rows]), self._placed(z[rows])))
             for rows in row_blocks(len(X), ROWS_PER_TRANSFER)
@@ -231,13 +229,8 @@ class LatentVariableModel(
             check_is_fitted(self)
         return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
 
-    def _validated_codes(self, Z):
-        Z = check_array(Z, dtype=[np.float64, np.float32], accept_sparse="csr", input_name="Z")
-        if Z.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"Codes have {Z.shape[1]} columns, but {type(self).__name__} was fitted to give {self._n_features_out}."
-            )
-        return self._as_codes(Z.toarray() if sparse.issparse(Z) else Z)
+    def _validated_codes(self, Z, name, n_samples=None):
+        return self._as_codes(check_codes(Z, name, self._n_features_out, n_samples))
 
     @property
     def _n_features_out(self):

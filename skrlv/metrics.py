@@ -1,15 +1,13 @@
 """Beside the house: certificates of codes, and the range of lmbda that means something for given data."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
-from scipy import sparse
-from sklearn.utils import check_array
 
 from skrlv._compat import Interval, validate_params
 from skrlv._threads import each_block, row_blocks
+from skrlv._validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
 from skrlv.decoders import Dictionary
-from skrlv.encoders import ZeroEncoder
 from skrlv.energy import Energy
 from skrlv.inference import coordinate_descent
 from skrlv.inference import duality_gap as landscape_gap
@@ -18,6 +16,7 @@ from skrlv.regularizers import L1
 _SAMPLE = 256  # rows that a grid of lmbda is measured on
 
 
+@validate_params(LASSO_PARAMETERS, prefer_skip_nested_validation=True)
 def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
     r"""Relative duality gap of codes, a bound on how far their energy is above the minimum.
 
@@ -62,7 +61,7 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     True
     """
     X, dictionary = check_problem(X, dictionary)
-    Z = check_codes(Z, len(X), len(dictionary), "Z")
+    Z = check_codes(Z, "Z", len(dictionary), len(X))
     energy = lasso_energy(dictionary, lmbda, positive=positive, l2=l2, weights=weights)
     X, Z = X.astype(np.float64, copy=False), Z.astype(np.float64, copy=False)
     return np.concatenate(each_block(lambda rows: landscape_gap(energy.given(X[rows]), Z[rows]), len(X)))
@@ -157,46 +156,3 @@ def _dense_end(X, dictionary, top):
         if np.count_nonzero(z, axis=1).mean() >= 0.5 * min(dictionary.shape):
             break
     return lmbda
-
-
-def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
-    """The energy of sparse coding with these atoms, in float64; parameters are checked."""
-    n_components = len(dictionary)
-    for name, value in {"lmbda": lmbda, "l2": l2}.items():
-        if not isinstance(value, Real) or not 0.0 <= float(value) < np.inf:
-            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}.")
-    return Energy(
-        Dictionary(dictionary.astype(np.float64, copy=False)),
-        L1(positive=bool(positive), weights=weights),
-        float(lmbda),
-        encoder=ZeroEncoder((n_components,)) if l2 else None,
-        encoder_weight=float(l2),
-    )
-
-
-def check_problem(X, dictionary):
-    """Data and atoms that fit each other, finite, C-contiguous, each in its own dtype."""
-    X = check_array(X, dtype=[np.float64, np.float32], order="C", input_name="X")
-    return X, check_dictionary(dictionary, X.shape[1])
-
-
-def check_dictionary(dictionary, n_features, name="dictionary", dtype=(np.float64, np.float32)):
-    """Atoms as a fresh C-contiguous array (n_components, n_features), finite, none zero."""
-    dictionary = check_array(dictionary, dtype=dtype, order="C", copy=True, input_name=name)
-    if dictionary.shape[1] != n_features:
-        raise ValueError(
-            f"{name} has atoms of {dictionary.shape[1]} features (columns), but X has {n_features} features."
-        )
-    zero = np.flatnonzero(~dictionary.any(axis=1))
-    if zero.size:
-        raise ValueError(f"{name} has {zero.size} zero atoms, the first in row {zero[0]}; remove them.")
-    return dictionary
-
-
-def check_codes(Z, n_samples, n_components, name):
-    """Codes of the right shape, finite."""
-    Z = check_array(Z, dtype=[np.float64, np.float32], order="C", accept_sparse="csr", input_name=name)
-    Z = Z.toarray() if sparse.issparse(Z) else Z
-    if Z.shape != (n_samples, n_components):
-        raise ValueError(f"{name} has shape {Z.shape}, but X and dictionary ask for {(n_samples, n_components)}.")
-    return Z

@@ -9,11 +9,11 @@ from skrlv._arrays import check_device, is_numpy, to_device
 from skrlv._compat import Interval, StrOptions, validate_params
 from skrlv._dictionary_model import Coder
 from skrlv._threads import each_block
+from skrlv._validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
 from skrlv.base import warn_unless_converged
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import coordinate_descent, duality_gap, fista_restart, joined
-from skrlv.metrics import check_codes, check_problem, lasso_energy
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
@@ -22,8 +22,8 @@ _FLOAT32_GAP = 1e-6  # rounding codes to float32 alone can open a gap this wide
 _N_JOBS = [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None]
 _COMMON = {
     "n_components": [Interval(Integral, 1, None, closed="left"), None],
-    "lmbda": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-    "positive": ["boolean"],
+    "lmbda": [*LASSO_PARAMETERS["lmbda"], StrOptions({"auto"})],
+    "positive": LASSO_PARAMETERS["positive"],
     "dictionary": ["array-like", None],
     "dictionary_init": ["array-like", None],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -36,7 +36,7 @@ _COMMON = {
 
 
 @validate_params(
-    {name: _COMMON[name] for name in ("positive", "code_tol", "sparse_output")} | {"n_jobs": _N_JOBS},
+    LASSO_PARAMETERS | {"code_tol": _COMMON["code_tol"], "sparse_output": ["boolean"], "n_jobs": _N_JOBS},
     prefer_skip_nested_validation=True,
 )
 def sparse_encode(
@@ -105,7 +105,7 @@ def sparse_encode(
     X, dictionary = check_problem(X, dictionary)
     energy = lasso_energy(dictionary, lmbda, positive=positive, l2=l2, weights=weights)
     if init is not None:
-        init = check_codes(init, len(X), len(dictionary), "init")
+        init = check_codes(init, "init", len(dictionary), len(X))
         if positive and (init < 0.0).any():
             raise ValueError("init has negative entries, but positive=True.")
     solution = _exact(energy, X, init, tol=_code_tol(code_tol, X.dtype), n_jobs=n_jobs)
@@ -199,7 +199,7 @@ class SparseCoder(Coder):
     _parameter_constraints = {
         **_COMMON,
         "positive_dictionary": ["boolean"],
-        "l2": [Interval(Real, 0, None, closed="left")],
+        "l2": LASSO_PARAMETERS["l2"],
         "split_sign": ["boolean"],
         "n_jobs": _N_JOBS,
     }

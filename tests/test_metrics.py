@@ -73,9 +73,11 @@ def test_gap_of_zero_rows_is_zero():
 @pytest.mark.parametrize("name", ["lmbda", "l2"])
 @pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), "big", None, [1.0]])
 def test_weights_out_of_range(name, wrong):
-    options = {"lmbda": 0.1} | {name: wrong}
-    with pytest.raises(ValueError, match=f"{name} must be a finite number"):
-        sparse_encode(np.ones((2, 3)), np.eye(3), **options)
+    X, D, options = np.ones((2, 3)), np.eye(3), {"lmbda": 0.1} | {name: wrong}
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of sparse_encode must be a float in the range"):
+        sparse_encode(X, D, **options)
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of duality_gap must be a float in the range"):
+        duality_gap(X, X, D, **options)
 
 
 def test_wrong_shapes():
