@@ -71,7 +71,7 @@ def test_gap_of_zero_rows_is_zero():
 
 
 @pytest.mark.parametrize("name", ["lmbda", "l2"])
-@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), "big", None, [1.0]])
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), "big", None, [1.0], True])
 def test_weights_out_of_range(name, wrong):
     X, D, options = np.ones((2, 3)), np.eye(3), {"lmbda": 0.1} | {name: wrong}
     with pytest.raises(ValueError, match=f"The '{name}' parameter of sparse_encode must be a float in the range"):

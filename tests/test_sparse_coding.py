@@ -353,9 +353,9 @@ def test_bad_data(Coder, case):
 
 
 BAD_PARAMETERS = {
-    "lmbda": [-1.0, float("nan"), float("inf"), "much", None],
-    "n_components": [0, -3, 2.5, "ten"],
-    "max_iter": [0, 1.5],
+    "lmbda": [-1.0, float("nan"), float("inf"), "much", None, True],
+    "n_components": [0, -3, 2.5, "ten", True, np.True_],
+    "max_iter": [0, 1.5, True],
     "tol": [-1e-3, float("nan")],
     "code_tol": [0.0, -1.0],
     "batch_size": [0, "all"],
@@ -395,7 +395,9 @@ def test_an_instance_must_say_itself_that_codes_are_positive(digits):
     FISTACoder(8, regularizer=L1(positive=True), positive=True, max_iter=2).fit(digits[:50])
 
 
-@pytest.mark.parametrize(("name", "value"), [("code_tol", 0), ("n_jobs", 0), ("n_jobs", "x"), ("positive", "no")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("code_tol", 0), ("n_jobs", 0), ("n_jobs", "x"), ("n_jobs", True), ("positive", "no")]
+)
 def test_bad_parameters_of_sparse_encode(name, value):
     with pytest.raises(ValueError, match=f"The '{name}' parameter of sparse_encode"):
         sparse_encode(np.ones((2, 3)), np.eye(3), 0.1, **{name: value})
