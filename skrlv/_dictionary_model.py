@@ -34,32 +34,31 @@ class DictionaryModel(LatentVariableModel):
         super()._validate_params()
 
     def _initial_energy(self, X, rng):
-        atoms = self._given_atoms(X)
+        atoms = self._given_atoms("dictionary", X)
         lmbda = _auto_lmbda(X, atoms) if self.lmbda == "auto" else float(self.lmbda)
         if atoms is None:
             atoms = self._initial_atoms(X, rng)
         return self._energy(to_device(atoms, self.device), lmbda)
 
-    def _given_atoms(self, X):
-        if self.dictionary is None:
-            return None
-        atoms = check_dictionary(self.dictionary, X.shape[1], dtype=X.dtype)
-        self._agree(len(atoms), "dictionary")
-        return atoms
-
     def _initial_atoms(self, X, rng):
-        if self.dictionary_init is None:
-            n_components = min(X.shape[1], 256) if self.n_components is None else self.n_components
-            return _atoms_from_rows(X, n_components, self.positive_dictionary, rng)
-        atoms = check_dictionary(self.dictionary_init, X.shape[1], "dictionary_init", dtype=X.dtype)
-        self._agree(len(atoms), "dictionary_init")
-        if self.positive_dictionary and (atoms < 0.0).any():
-            raise ValueError("dictionary_init has negative entries, but positive_dictionary=True.")
-        return unit_rows(atoms)[0]
+        atoms = self._given_atoms("dictionary_init", X)
+        if atoms is not None:
+            return unit_rows(atoms)[0]
+        n_components = min(X.shape[1], 256) if self.n_components is None else self.n_components
+        return _atoms_from_rows(X, n_components, self.positive_dictionary, rng)
 
-    def _agree(self, n_atoms, name):
-        if self.n_components is not None and self.n_components != n_atoms:
-            raise ValueError(f"n_components={self.n_components}, but {name} has {n_atoms} atoms; give one of the two.")
+    def _given_atoms(self, name, X):
+        """The atoms of that parameter, None where it is, after a check against X and the other parameters."""
+        if getattr(self, name) is None:
+            return None
+        atoms = check_dictionary(getattr(self, name), X.shape[1], name, dtype=X.dtype)
+        if self.n_components not in (None, len(atoms)):
+            raise ValueError(
+                f"n_components={self.n_components}, but {name} has {len(atoms)} atoms; give one of the two."
+            )
+        if self.positive_dictionary and (atoms < 0.0).any():
+            raise ValueError(f"{name} has negative entries, but positive_dictionary=True.")
+        return atoms
 
     def _update(self, state, energy, y, z, share):
         # Statistics are remembered for about one pass; a batch that holds all rows replaces them.

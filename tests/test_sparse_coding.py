@@ -420,9 +420,11 @@ def test_an_array_as_n_components_is_refused(Coder, digits, atoms):
         Coder(atoms).fit(digits)
 
 
-def test_a_negative_start_of_a_positive_dictionary_is_refused(digits, atoms):
-    with pytest.raises(ValueError, match="dictionary_init has negative entries"):
-        SparseCoder(dictionary_init=atoms, positive_dictionary=True).fit(digits)
+@pytest.mark.parametrize("name", ["dictionary", "dictionary_init"])
+def test_negative_atoms_of_a_positive_dictionary_are_refused(name, digits, atoms):
+    with pytest.raises(ValueError, match=f"{name} has negative entries, but positive_dictionary=True"):
+        SparseCoder(**{name: atoms}, positive_dictionary=True).fit(digits)
+    SparseCoder(**{name: np.abs(atoms)}, positive_dictionary=True, max_iter=1).fit(digits[:50])
 
 
 @both
