@@ -80,12 +80,13 @@ class LatentVariableModel(
         ValueError
             If X is not a finite matrix, or a parameter is out of its range.
         """
-        with _unchanged_on_error(self):
-            X = self._validated(X, reset=True)
-            rng = check_random_state(self.random_state)
-            energy = self._initial_energy(X, rng)
-            self._store(energy, X.dtype)
-            self.n_iter_, self.energy_history_ = 0, np.empty(0)
+        with _unchanged_on(Exception, self):
+            with _unchanged_on(BaseException, self):  # an interrupt too, while there is no step to keep
+                X = self._validated(X, reset=True)
+                rng = check_random_state(self.random_state)
+                energy = self._initial_energy(X, rng)
+                self._store(energy, X.dtype)
+                self.n_iter_, self.energy_history_ = 0, np.empty(0)
             self._learn(X, energy, rng)
         return self
 
@@ -262,12 +263,12 @@ def warn_user(message, category=UserWarning):
 
 
 @contextmanager
-def _unchanged_on_error(estimator):
-    """Restore the attributes where a fit fails; an interrupted one keeps its last complete step."""
+def _unchanged_on(errors, estimator):
+    """Restore the attributes where a fit ends in such an error; after another they stay as they are."""
     before = dict(vars(estimator))
     try:
         yield
-    except Exception:
+    except errors:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise

@@ -468,6 +468,21 @@ def test_an_interrupted_fit_keeps_its_last_step(Coder, digits, monkeypatch):
     assert np.isfinite(coder.transform(digits[:5])).all()
 
 
+@both
+@pytest.mark.parametrize("step", ["_initial_energy", "_store"])
+def test_a_refit_interrupted_before_its_first_step_changes_nothing(Coder, step, digits, monkeypatch):
+    coder = Coder(10, random_state=0, max_iter=2).fit(digits)
+    before = dict(vars(coder))
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Coder, step, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        coder.fit(digits[:, :30])
+    assert vars(coder) == before
+
+
 def test_codes_that_miss_the_tolerance_get_one_warning(digits, atoms):
     coder = FISTACoder(dictionary=atoms, lmbda=0.3, code_max_iter=3).fit(digits[:400])
     with pytest.warns(ConvergenceWarning, match="of 400 codes.*Raise code_max_iter") as caught:
