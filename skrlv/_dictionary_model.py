@@ -12,11 +12,10 @@ from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
 from skrlv.inference import joined
 from skrlv.learning import learn_dictionary, unit_rows
-from skrlv.metrics import lmbda_grid
+from skrlv.metrics import sample_rows, useful_range
 from skrlv.regularizers import LassoFamily
 
 _FOLDS = 5
-_SAMPLE = 256  # rows that the warnings about a fit look at
 
 
 class DictionaryModel(LatentVariableModel):
@@ -123,7 +122,6 @@ class Coder(DictionaryModel):
 
     def _warn_of_a_useless_fit(self, X):
         """Say once where the data or lmbda make codes that tell nothing, and what to do."""
-        sample = X[np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(int)]
         if _is_offset(X):
             warn_user(
                 "X is almost constant next to its offset: the mean of the rows holds over 99 % of its energy, so the "
@@ -131,27 +129,41 @@ class Coder(DictionaryModel):
                 "StandardScaler(with_std=False)."
             )
             return
-        energy = self.energy_
-        if not isinstance(energy.regularizer, LassoFamily) or not sample.any():
-            return
-        complaint = _complaint(self._solve(energy, sample).z, min(self.n_components_, np.linalg.matrix_rank(sample)))
+        energy, sample = self.energy_, sample_rows(X)
+        complaint = self._complaint(energy, sample) if sample.size else None
         if complaint:
-            grid = lmbda_grid(sample, self.components_)
-            warn_user(
-                f"With lmbda={self.lmbda_:.3g} nearly all codes are {complaint}. For these data and atoms lmbda is "
-                f"useful between about {grid[-1]:.3g} (dense codes) and {grid[0]:.3g} (the first non-zeros); "
-                "see lmbda_grid."
-            )
+            warn_user(f"With lmbda={self.lmbda_:.3g} nearly all codes are {complaint}. {_advice(energy, sample)}")
+
+    def _complaint(self, energy, sample):
+        """What is wrong with nearly all codes, if anything; a model of few dimensions may well be dense."""
+        used = np.count_nonzero(self._solve(energy, sample).z, axis=1)
+        if np.mean(used == 0) > 0.9:
+            return "zero"
+        rank = min(self.n_components_, np.linalg.matrix_rank(sample))
+        if _has_a_price(energy) and rank >= 10 and np.median(used) >= 0.9 * rank:
+            return "dense"
+        return None
 
 
-def _complaint(z, rank):
-    """What is wrong with nearly all codes, if anything; a model of few dimensions may well be dense."""
-    used = np.count_nonzero(z, axis=1)
-    if np.mean(used == 0) > 0.9:
-        return "zero"
-    if rank >= 10 and np.median(used) >= 0.9 * rank:
-        return "dense"
-    return None
+def _has_a_price(energy):
+    """Whether codes should have fewer non-zeros than the data have dimensions; groups and ridges may have more."""
+    regularizer, n_components = energy.regularizer, energy.decoder.atoms.shape[0]
+    return isinstance(regularizer, LassoFamily) and regularizer.thresholds(1.0, n_components).any()
+
+
+def _advice(energy, sample):
+    """Where lmbda is useful, which is known for the L1 family alone; other codes can only be all zero."""
+    if not isinstance(energy.regularizer, LassoFamily):
+        return "Lower lmbda."
+    atoms = to_numpy(energy.decoder.atoms).astype(np.float64)
+    ends = useful_range(replace(energy, decoder=Dictionary(atoms)), sample.astype(np.float64))
+    if ends is None:
+        return "So they are at any lmbda: no atom points where the data are."
+    first, dense = ends
+    return (
+        f"For these data and atoms lmbda is useful between about {dense:.3g} (dense codes) and {first:.3g} "
+        "(the first non-zeros)."
+    )
 
 
 def _auto_lmbda(X, atoms):

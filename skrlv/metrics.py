@@ -1,5 +1,6 @@
 """Beside the house: certificates of codes, and the range of lmbda that means something for given data."""
 
+from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
@@ -137,22 +138,43 @@ def lmbda_grid(X, dictionary, n=10):
     ((4,), True)
     """
     X, dictionary = check_problem(X, dictionary)
-    sample = X[np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(int)].astype(np.float64)
-    reached = lmbda_max(sample, dictionary)
-    sample, reached = sample[reached > 0.0], reached[reached > 0.0]
-    if not reached.size:
+    energy = Energy(Dictionary(dictionary.astype(np.float64)), L1(), 1.0)
+    ends = useful_range(energy, sample_rows(X).astype(np.float64))
+    if ends is None:
         raise ValueError("X is orthogonal to every atom of the dictionary, so every code is zero at any lmbda.")
-    top = float(np.median(reached))
-    return np.geomspace(top, _dense_end(sample, dictionary.astype(np.float64), top), n)
+    first, dense = ends
+    return np.geomspace(first, dense, n)
 
 
-def _dense_end(X, dictionary, top):
+def sample_rows(X):
+    """Up to 256 of the rows that are not zero, evenly spread."""
+    rows = np.flatnonzero(X.any(axis=1))
+    return X[rows[np.linspace(0, rows.size - 1, min(rows.size, _SAMPLE)).astype(int)]]
+
+
+def useful_range(energy, X):
+    """The lmbda at which half of the rows have a non-zero, and one at which codes are dense; None if there are none.
+
+    For an energy of the L1 family with a Dictionary, on NumPy. Rows without a code at any lmbda are left out, and so
+    are atoms without a price.
+    """
+    correlations = energy.given(X).quadratic().correlations
+    thresholds = energy.regularizer.thresholds(1.0, correlations.shape[1])
+    paid = thresholds > 0.0
+    reach = (correlations if energy.regularizer.positive else np.abs(correlations))[:, paid] / thresholds[paid]
+    reached = reach.max(axis=1, initial=0.0)
+    if not reached.any():
+        return None
+    top = float(np.median(reached[reached > 0.0]))
+    return top, _dense_end(energy, X[reached > 0.0], top)
+
+
+def _dense_end(energy, X, top):
     """Halve lmbda until codes are half as long as a least-squares fit, at most down to top / 2^14."""
     lmbda, z = top, None
     for _ in range(14):
         lmbda /= 2.0
-        landscape = Energy(Dictionary(dictionary), L1(), lmbda).given(X)
-        z = coordinate_descent(landscape, z, tol=1e-3, max_iter=1000).z
-        if np.count_nonzero(z, axis=1).mean() >= 0.5 * min(dictionary.shape):
+        z = coordinate_descent(replace(energy, lmbda=lmbda).given(X), z, tol=1e-3, max_iter=1000).z
+        if np.count_nonzero(z, axis=1).mean() >= 0.5 * min(energy.decoder.atoms.shape):
             break
     return lmbda

@@ -36,6 +36,11 @@ def test_grid_goes_from_the_first_codes_to_dense_ones(data, digits, rng):
     assert densities[1] > 0.25
 
 
+def test_rows_of_zeros_do_not_move_the_grid(digits):
+    X, D = digits[:100], random_dictionary(100, 64)
+    np.testing.assert_array_equal(lmbda_grid(np.vstack([np.zeros((900, 64)), X]), D), lmbda_grid(X, D))
+
+
 def test_grid_of_data_without_codes():
     with pytest.raises(ValueError, match="orthogonal to every atom"):
         lmbda_grid(np.zeros((5, 3)), np.eye(3))

@@ -1,5 +1,6 @@
 """SparseCoder and FISTACoder at their public face: the contract, line by line."""
 
+import re
 import warnings
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
 from skrlv import FISTACoder, SparseCoder, duality_gap, lmbda_grid, lmbda_max, sparse_encode
-from skrlv.regularizers import L1, GroupL1
+from skrlv.regularizers import L1, ElasticNet, GroupL1
 
 both = pytest.mark.parametrize("Coder", [SparseCoder, FISTACoder])
 
@@ -205,6 +206,53 @@ def test_lmbda_far_off_gets_one_warning_with_the_useful_range(Coder, lmbda, word
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             Coder(lmbda=value, dictionary=coder.components_).fit(digits[:500])
+
+
+def useful_range(coder, X):
+    """Both ends, as the warning about a fit names them."""
+    with pytest.warns(UserWarning, match="nearly all codes are") as caught:
+        coder.fit(X)
+    assert len(caught) == 1
+    found = re.search(r"between about (\S+) \(dense codes\) and (\S+) \(the first", str(caught[0].message))
+    return np.array([float(end) for end in found.groups()]) if found else None
+
+
+@both
+def test_data_that_no_atom_points_at_get_a_warning_without_a_range(Coder):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    X[:, 0] = 0.0
+    assert useful_range(Coder(dictionary=np.eye(3)[:1]), X) is None
+    assert useful_range(Coder(dictionary=np.eye(3), positive=True), -np.abs(X)) is None
+
+
+def test_zero_rows_do_not_count_as_zero_codes(digits):
+    SparseCoder(20, random_state=0, max_iter=2).fit(np.vstack([np.zeros((3000, 64)), digits[:100]]))
+    SparseCoder(20, random_state=0, max_iter=2).fit(np.zeros((300, 64)))
+
+
+def test_the_useful_range_is_that_of_the_regularizer(digits, atoms):
+    X, options = digits[:300], {"lmbda": 1e6, "dictionary": atoms}
+    plain = useful_range(FISTACoder(**options), X)
+    np.testing.assert_allclose(useful_range(SparseCoder(**options), X), plain)
+    np.testing.assert_allclose(plain[1], np.median(lmbda_max(X, atoms)), rtol=0.1)
+    half = useful_range(FISTACoder(regularizer="elastic_net", **options), X)
+    assert half[1] == pytest.approx(2.0 * plain[1], rel=1e-2)
+    heavy = useful_range(FISTACoder(regularizer=L1(weights=np.full(100, 100.0)), **options), X)
+    np.testing.assert_allclose(100.0 * heavy, plain, rtol=1e-2)
+    positive = useful_range(SparseCoder(positive=True, **options), X)
+    assert positive[1] <= plain[1]
+
+
+@pytest.mark.parametrize("regularizer", ["group_l1", "l0", GroupL1(3, positive=True)], ids=str)
+def test_zero_codes_are_told_of_under_any_regularizer(regularizer, digits, atoms):
+    with pytest.warns(UserWarning, match=r"With lmbda=1e\+04 nearly all codes are zero. Lower lmbda.") as caught:
+        FISTACoder(lmbda=1e4, regularizer=regularizer, dictionary=atoms).fit(digits[:300])
+    assert len(caught) == 1
+
+
+def test_codes_that_are_dense_by_nature_get_no_warning(digits, atoms):
+    for R in (ElasticNet(l1_ratio=0.0), L1(weights=np.zeros(30)), GroupL1(10)):
+        FISTACoder(lmbda=1e-3, regularizer=R, dictionary=atoms[:30], code_tol=1e-2).fit(digits[:300])
 
 
 # degenerate but legal data
