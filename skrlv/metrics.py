@@ -32,7 +32,7 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     dictionary : array-like of shape (n_components, n_features)
         Atoms, one per row.
     lmbda : float
-        Weight of the L1 term, >= 0. At 0 the normal equations take the place of the dual.
+        Weight of the L1 term, >= 0.
     positive : bool, default=False
         Whether codes must be non-negative; the gap of a negative code is infinite.
     l2 : float, default=0.0
@@ -49,6 +49,12 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     ------
     ValueError
         If shapes disagree, entries are not finite, or lmbda, l2 or a weight is negative.
+
+    Notes
+    -----
+    Atoms without a price (all at ``lmbda=0``, else those of weight 0) have no dual to bound with. They add the largest
+    residual of their normal equations, :math:`|c_j| / \|d_j\| \cdot \|x\|`: zero at the minimum and only there, but no
+    bound on the distance to it.
 
     Examples
     --------

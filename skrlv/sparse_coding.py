@@ -17,7 +17,7 @@ from skrlv.inference import coordinate_descent, duality_gap, fista_restart, join
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
-_FLOAT32_GAP = 1e-6  # rounding codes to float32 alone can open a gap this wide
+_FLOAT32_GAP = 1e-6  # rounding codes to float32 alone opens gaps about this wide, and wider between twin atoms
 
 _N_JOBS = [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None]
 _COMMON = {
@@ -74,7 +74,8 @@ def sparse_encode(
         Codes to start from; the result is the same within ``code_tol``.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of a row, see `duality_gap`: 1e-6 for float64 and 1e-4 for float32 data. Below
-        1e-6 float32 codes meet it before they are rounded.
+        1e-6 float32 codes meet it before they are rounded. Rounding opens wider gaps where atoms are nearly
+        duplicates or rows are all but reproduced; rows beyond ``code_tol`` are then warned of.
     n_jobs : int or None, default=None
         Threads; None is all cores of the process, or a joblib worker's share. The result is the same to the bit.
     sparse_output : bool, default=False
@@ -146,7 +147,7 @@ class SparseCoder(Coder):
         Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data. Below 1e-6 float32 codes
-        meet it before they are rounded.
+        meet it before they are rounded; see `sparse_encode`.
     split_sign : bool, default=False
         Whether `transform` gives (max(z, 0), max(-z, 0)), twice the columns.
     sparse_output : bool, default=False
@@ -302,7 +303,8 @@ class FISTACoder(Coder):
     sparse_output : bool, default=False
         Whether `transform` gives a CSR matrix.
     device : str, default="cpu"
-        "cpu" is NumPy and numba; "cuda", "cuda:1", "mps" and "torch:cpu" run the array code on torch.
+        "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run the array code on torch. "mps" is not
+        supported yet: energies are float64, which it lacks.
     random_state : int, RandomState instance or None, default=None
         Draws the initial atoms and the batches.
 

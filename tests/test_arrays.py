@@ -94,6 +94,14 @@ def test_unknown_device(device):
         check_device(device)
 
 
+def test_mps_is_known_but_not_supported_yet(digits):
+    check_device("mps")
+    coder = FISTACoder(8, device="mps")
+    with pytest.raises(ValueError, match="not supported yet: energies are float64"):
+        coder.fit(digits)
+    assert not hasattr(coder, "components_")
+
+
 def test_without_torch_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(ImportError, match=r"skrlv\[torch\]"):

@@ -17,7 +17,7 @@ def duality_gap(landscape, z):
 
     Every term is non-negative, so nothing cancels. For positive codes only c_j > 0 count. Atoms with
     t_j = 0 are least squares: the gap then adds the largest slack of their normal equations,
-    :math:`|c_j| / \|d_j\| \cdot \|y\|`.
+    :math:`|c_j| / \|d_j\| \cdot \|y\|`, which is zero at the minimum and only there, but no bound.
 
     Parameters
     ----------
