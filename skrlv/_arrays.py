@@ -30,9 +30,7 @@ def is_numpy(x):
 def check_device(device):
     """Refuse a device that no branch of `to_device` knows."""
     if device != "cpu" and not (isinstance(device, str) and _TORCH_DEVICE.fullmatch(device)):
-        raise ValueError(
-            f"device={device!r} is not known; use 'cpu' (NumPy), 'cuda', 'cuda:<index>', 'mps' or 'torch:cpu'."
-        )
+        raise ValueError(f"device={device!r} is not known; use 'cpu' (NumPy), 'cuda', 'cuda:<index>' or 'torch:cpu'.")
 
 
 def to_device(x, device):
@@ -40,6 +38,8 @@ def to_device(x, device):
     check_device(device)
     if device == "cpu":
         return x
+    if device == "mps":
+        raise ValueError("device='mps' is not supported yet: energies are float64, which it lacks.")
     try:
         import torch
     except ImportError as error:
@@ -70,10 +70,21 @@ def shrink(v, t):
     return v - namespace(v).clip(v, -t, t)
 
 
+def double(x):
+    """The array in float64, for sums, and for squares that float32 cannot hold."""
+    xp = namespace(x)
+    return xp.astype(x, xp.float64, copy=False)
+
+
 def sum_per_sample(x):
     """Sum over all axes but the first, in float64: (n_samples, ...) -> (n_samples,)."""
     xp = namespace(x)
     return xp.sum(x, axis=tuple(range(1, x.ndim)), dtype=xp.float64)
+
+
+def squares_per_sample(x):
+    """Sum of squares over all axes but the first, in float64: (n_samples, ...) -> (n_samples,)."""
+    return sum_per_sample(double(x) ** 2)
 
 
 def max_per_sample(x):

@@ -1,7 +1,8 @@
 """Floor 0: the private scikit-learn names used here, and callbacks where scikit-learn has them (1.9 on)."""
 
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils import _param_validation
+from sklearn.utils._param_validation import StrOptions, validate_params
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -24,6 +25,13 @@ except ImportError:
 
         def _init_callback_context(self, **_):
             return _SilentContext()
+
+
+class Interval(_param_validation.Interval):
+    """A range of numbers; True is not one."""
+
+    def is_satisfied_by(self, val):
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
 __all__ = ["CallbackSupportMixin", "Interval", "StrOptions", "_fit_context", "validate_params"]

@@ -5,17 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from skrlv._arrays import to_device, to_numpy
+from skrlv._arrays import to_device, to_device_of, to_numpy
 from skrlv._threads import row_blocks
+from skrlv._validation import check_dictionary
 from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
 from skrlv.inference import joined
 from skrlv.learning import learn_dictionary, unit_rows
-from skrlv.metrics import check_dictionary, lmbda_grid
+from skrlv.metrics import sample_rows, useful_range
 from skrlv.regularizers import LassoFamily
 
 _FOLDS = 5
-_SAMPLE = 256  # rows that the warnings about a fit look at
 
 
 class DictionaryModel(LatentVariableModel):
@@ -33,39 +33,38 @@ class DictionaryModel(LatentVariableModel):
         super()._validate_params()
 
     def _initial_energy(self, X, rng):
-        atoms = self._given_atoms(X)
+        atoms = self._given_atoms("dictionary", X)
         lmbda = _auto_lmbda(X, atoms) if self.lmbda == "auto" else float(self.lmbda)
         if atoms is None:
             atoms = self._initial_atoms(X, rng)
         return self._energy(to_device(atoms, self.device), lmbda)
 
-    def _given_atoms(self, X):
-        if self.dictionary is None:
-            return None
-        atoms = check_dictionary(self.dictionary, X.shape[1], dtype=X.dtype)
-        self._agree(len(atoms), "dictionary")
-        return atoms
-
     def _initial_atoms(self, X, rng):
-        if self.dictionary_init is None:
-            n_components = min(X.shape[1], 256) if self.n_components is None else self.n_components
-            return _atoms_from_rows(X, n_components, self.positive_dictionary, rng)
-        atoms = check_dictionary(self.dictionary_init, X.shape[1], "dictionary_init", dtype=X.dtype)
-        self._agree(len(atoms), "dictionary_init")
-        if self.positive_dictionary and (atoms < 0.0).any():
-            raise ValueError("dictionary_init has negative entries, but positive_dictionary=True.")
-        return unit_rows(atoms)[0]
+        atoms = self._given_atoms("dictionary_init", X)
+        if atoms is not None:
+            return unit_rows(atoms)[0]
+        n_components = min(X.shape[1], 256) if self.n_components is None else self.n_components
+        return _atoms_from_rows(X, n_components, self.positive_dictionary, rng)
 
-    def _agree(self, n_atoms, name):
-        if self.n_components is not None and self.n_components != n_atoms:
-            raise ValueError(f"n_components={self.n_components}, but {name} has {n_atoms} atoms; give one of the two.")
+    def _given_atoms(self, name, X):
+        """The atoms of that parameter, None where it is, after a check against X and the other parameters."""
+        if getattr(self, name) is None:
+            return None
+        atoms = check_dictionary(getattr(self, name), X.shape[1], name, dtype=X.dtype)
+        if self.n_components not in (None, len(atoms)):
+            raise ValueError(
+                f"n_components={self.n_components}, but {name} has {len(atoms)} atoms; give one of the two."
+            )
+        if self.positive_dictionary and (atoms < 0.0).any():
+            raise ValueError(f"{name} has negative entries, but positive_dictionary=True.")
+        return atoms
 
     def _update(self, state, energy, y, z, share):
         # Statistics are remembered for about one pass; a batch that holds all rows replaces them.
         return learn_dictionary(state, energy, y, z, memory=1.0 - share, positive=self.positive_dictionary)
 
     def _carried(self, state, z):
-        return z * to_device(state["scale"].astype(to_numpy(z[:0]).dtype), self.device)
+        return z * to_device_of(state["scale"], z)
 
     def _store(self, energy, dtype):
         self.components_ = to_numpy(energy.decoder.atoms).astype(dtype)
@@ -123,7 +122,6 @@ class Coder(DictionaryModel):
 
     def _warn_of_a_useless_fit(self, X):
         """Say once where the data or lmbda make codes that tell nothing, and what to do."""
-        sample = X[np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(int)]
         if _is_offset(X):
             warn_user(
                 "X is almost constant next to its offset: the mean of the rows holds over 99 % of its energy, so the "
@@ -131,27 +129,41 @@ class Coder(DictionaryModel):
                 "StandardScaler(with_std=False)."
             )
             return
-        energy = self.energy_
-        if not isinstance(energy.regularizer, LassoFamily) or not sample.any():
-            return
-        complaint = _complaint(self._solve(energy, sample).z, min(self.n_components_, np.linalg.matrix_rank(sample)))
+        energy, sample = self.energy_, sample_rows(X)
+        complaint = self._complaint(energy, sample) if sample.size else None
         if complaint:
-            grid = lmbda_grid(sample, self.components_)
-            warn_user(
-                f"With lmbda={self.lmbda_:.3g} nearly all codes are {complaint}. For these data and atoms lmbda is "
-                f"useful between about {grid[-1]:.3g} (dense codes) and {grid[0]:.3g} (the first non-zeros); "
-                "see lmbda_grid."
-            )
+            warn_user(f"With lmbda={self.lmbda_:.3g} nearly all codes are {complaint}. {_advice(energy, sample)}")
+
+    def _complaint(self, energy, sample):
+        """What is wrong with nearly all codes, if anything; a model of few dimensions may well be dense."""
+        used = np.count_nonzero(self._solve(energy, sample).z, axis=1)
+        if np.mean(used == 0) > 0.9:
+            return "zero"
+        rank = min(self.n_components_, np.linalg.matrix_rank(sample))
+        if _has_a_price(energy) and rank >= 10 and np.median(used) >= 0.9 * rank:
+            return "dense"
+        return None
 
 
-def _complaint(z, rank):
-    """What is wrong with nearly all codes, if anything; a model of few dimensions may well be dense."""
-    used = np.count_nonzero(z, axis=1)
-    if np.mean(used == 0) > 0.9:
-        return "zero"
-    if rank >= 10 and np.median(used) >= 0.9 * rank:
-        return "dense"
-    return None
+def _has_a_price(energy):
+    """Whether codes should have fewer non-zeros than the data have dimensions; groups and ridges may have more."""
+    regularizer, n_components = energy.regularizer, energy.decoder.atoms.shape[0]
+    return isinstance(regularizer, LassoFamily) and regularizer.thresholds(1.0, n_components).any()
+
+
+def _advice(energy, sample):
+    """Where lmbda is useful, which is known for the L1 family alone; other codes can only be all zero."""
+    if not isinstance(energy.regularizer, LassoFamily):
+        return "Lower lmbda."
+    atoms = to_numpy(energy.decoder.atoms).astype(np.float64)
+    ends = useful_range(replace(energy, decoder=Dictionary(atoms)), sample.astype(np.float64))
+    if ends is None:
+        return "So they are at any lmbda: no atom points where the data are."
+    first, dense = ends
+    return (
+        f"For these data and atoms lmbda is useful between about {dense:.3g} (dense codes) and {first:.3g} "
+        "(the first non-zeros)."
+    )
 
 
 def _auto_lmbda(X, atoms):

@@ -30,7 +30,7 @@ def n_threads(n_jobs):
     """
     backend, context_jobs = get_active_backend()
     if getattr(backend, "nesting_level", 0):
-        share = int(os.environ.get("OMP_NUM_THREADS") or 1) if _in_worker_process() else 1
+        share = _left_by_joblib() if _in_worker_process() else 1
     else:
         share = joblib.cpu_count()
     wanted = n_jobs if n_jobs is not None else context_jobs
@@ -39,6 +39,12 @@ def n_threads(n_jobs):
     if wanted < 0:
         wanted = max(1, joblib.cpu_count() + 1 + wanted)
     return max(1, min(wanted, share))
+
+
+def _left_by_joblib():
+    """The first number of OMP_NUM_THREADS, which may list one per level of nesting ("2,1"); one if there is none."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return max(1, int(first)) if first.isdecimal() else 1
 
 
 def _in_worker_process():

@@ -6,15 +6,15 @@ from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
 from skrlv._threads import row_blocks
+from skrlv._validation import check_codes
 from skrlv.inference import joined
 from skrlv.learning import minibatches
 
@@ -80,12 +80,13 @@ class LatentVariableModel(
         ValueError
             If X is not a finite matrix, or a parameter is out of its range.
         """
-        with _unchanged_on_error(self):
-            X = self._validated(X, reset=True)
-            rng = check_random_state(self.random_state)
-            energy = self._initial_energy(X, rng)
-            self._store(energy, X.dtype)
-            self.n_iter_, self.energy_history_ = 0, np.empty(0)
+        with _unchanged_on(Exception, self):
+            with _unchanged_on(BaseException, self):  # an interrupt too, while there is no step to keep
+                X = self._validated(X, reset=True)
+                rng = check_random_state(self.random_state)
+                energy = self._initial_energy(X, rng)
+                self._store(energy, X.dtype)
+                self.n_iter_, self.energy_history_ = 0, np.empty(0)
             self._learn(X, energy, rng)
         return self
 
@@ -183,7 +184,7 @@ class LatentVariableModel(
             Their reconstructions, of the dtype of X.
         """
         check_is_fitted(self)
-        z = self._validated_codes(X)
+        z = self._validated_codes(X, "X")
         return to_numpy(self.energy_.decoder(self._placed(z))).astype(z.dtype, copy=False)
 
     def energy(self, X, Z=None):
@@ -202,9 +203,7 @@ class LatentVariableModel(
             E(x, z), in squared units of X, float64; infinite for a code that the model does not allow.
         """
         X, energy = self._validated(X), self.energy_
-        z = self._codes(energy, X) if Z is None else self._validated_codes(Z)
-        if len(z) != len(X):
-            raise ValueError(f"X has {len(X)} rows and Z has {len(z)}; there must be one code per sample.")
+        z = self._codes(energy, X) if Z is None else self._validated_codes(Z, "Z", len(X))
         spent = [
             to_numpy(energy(self._placed(X[rows]), self._placed(z[rows])))
             for rows in row_blocks(len(X), ROWS_PER_TRANSFER)
@@ -231,13 +230,8 @@ class LatentVariableModel(
             check_is_fitted(self)
         return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
 
-    def _validated_codes(self, Z):
-        Z = check_array(Z, dtype=[np.float64, np.float32], accept_sparse="csr", input_name="Z")
-        if Z.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"Codes have {Z.shape[1]} columns, but {type(self).__name__} was fitted to give {self._n_features_out}."
-            )
-        return self._as_codes(Z.toarray() if sparse.issparse(Z) else Z)
+    def _validated_codes(self, Z, name, n_samples=None):
+        return self._as_codes(check_codes(Z, name, self._n_features_out, n_samples))
 
     @property
     def _n_features_out(self):
@@ -269,12 +263,12 @@ def warn_user(message, category=UserWarning):
 
 
 @contextmanager
-def _unchanged_on_error(estimator):
-    """Restore the attributes where a fit fails; an interrupted one keeps its last complete step."""
+def _unchanged_on(errors, estimator):
+    """Restore the attributes where a fit ends in such an error; after another they stay as they are."""
     before = dict(vars(estimator))
     try:
         yield
-    except Exception:
+    except errors:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise

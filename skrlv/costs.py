@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from skrlv._arrays import sum_per_sample
+from skrlv._arrays import squares_per_sample
 
 
 class Cost(ABC):
@@ -30,7 +30,7 @@ class SquaredError(Cost):
     curvature = 1.0
 
     def __call__(self, a, b):
-        return 0.5 * sum_per_sample((a - b) ** 2)
+        return 0.5 * squares_per_sample(a - b)
 
     def grad(self, a, b):
         return b - a

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from skrlv._arrays import namespace
+from skrlv._arrays import namespace, squares_per_sample
 
 
 class Decoder(ABC):
@@ -86,7 +86,7 @@ class Dictionary(LinearDecoder):
 
     @property
     def squared_norms(self):
-        return namespace(self.atoms).sum(self.atoms**2, axis=1)
+        return squares_per_sample(self.atoms)
 
     @cached_property
     def gram(self):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from skrlv._arrays import device, namespace, sum_per_sample, zeros
+from skrlv._arrays import device, namespace, squares_per_sample, zeros
 from skrlv.costs import Cost, SquaredError
 from skrlv.decoders import Dictionary, LinearDecoder
 from skrlv.encoders import Encoder
@@ -67,8 +67,7 @@ class Energy:
         """The landscape z -> E(y, z) of a block of rows."""
         landscape = DecoderLandscape(self, y, self._prediction(y))
         if self.has_gram and self.decoder.gram_pays:
-            gram, correlations, half_norms = landscape.quadratic()
-            return GramLandscape(self, gram, correlations, half_norms, landscape.start())
+            return GramLandscape(self, landscape.quadratic(), landscape)
         return landscape
 
     @property
@@ -105,7 +104,7 @@ class Landscape(ABC):
 
     def __call__(self, z):
         """Energy per sample, (n_samples,), float64."""
-        return self.smooth(z) + self.energy.lmbda * self.energy.regularizer(z)
+        return self.smooth(z) + _price(self.energy.lmbda, self.energy.regularizer(z))
 
     def prox(self, v, step):
         """argmin over z of 1/2 norm(z - v)^2 + step lmbda R(z)."""
@@ -137,6 +136,14 @@ class Landscape(ABC):
         """The landscape of some of the rows, given by their indices."""
 
 
+def _price(lmbda, value):
+    """lmbda R per sample; what R forbids costs infinity at lmbda = 0 too, where the product would be NaN."""
+    if lmbda:
+        return lmbda * value
+    xp = namespace(value)
+    return xp.where(xp.isinf(value), value, xp.zeros_like(value))
+
+
 @dataclass(frozen=True, eq=False)
 class DecoderLandscape(Landscape):
     """A landscape walked by decoding and coming back; for every decoder."""
@@ -153,10 +160,15 @@ class DecoderLandscape(Landscape):
         return fit + energy.encoder_weight * _SQUARED_ERROR(self.prediction, z)
 
     def grad(self, z):
-        energy = self.energy
-        decoded, tape = energy.decoder.forward(z)
-        slope, _ = energy.decoder.vjp(tape, energy.cost.grad(self.y, decoded))
-        return slope if self.prediction is None else slope + energy.encoder_weight * (z - self.prediction)
+        slope = self._slope_of_cost(z)
+        return slope if self.prediction is None else slope + self.energy.encoder_weight * (z - self.prediction)
+
+    def _slope_of_cost(self, z):
+        decoder, cost = self.energy.decoder, self.energy.cost
+        if isinstance(decoder, LinearDecoder):  # the way back to z alone costs half of vjp
+            return decoder.adjoint(cost.grad(self.y, decoder(z)))
+        decoded, tape = decoder.forward(z)
+        return decoder.vjp(tape, cost.grad(self.y, decoded))[0]
 
     def start(self):
         if self.prediction is not None:
@@ -167,10 +179,10 @@ class DecoderLandscape(Landscape):
         energy = self.energy
         if not energy.has_gram:
             raise TypeError("Only a Dictionary under squared error has a Gram matrix.")
-        correlations, half_norms = energy.decoder.adjoint(self.y), 0.5 * sum_per_sample(self.y**2)
+        correlations, half_norms = energy.decoder.adjoint(self.y), 0.5 * squares_per_sample(self.y)
         if self.prediction is not None:
             correlations = correlations + energy.encoder_weight * self.prediction
-            half_norms = half_norms + 0.5 * energy.encoder_weight * sum_per_sample(self.prediction**2)
+            half_norms = half_norms + 0.5 * energy.encoder_weight * squares_per_sample(self.prediction)
         return Quadratic(energy.gram, correlations, half_norms)
 
     def take(self, rows):
@@ -181,27 +193,28 @@ class DecoderLandscape(Landscape):
 
 @dataclass(frozen=True, eq=False)
 class GramLandscape(Landscape):
-    """A landscape walked on the Gram matrix, where that is cheaper; it no longer needs the data."""
+    """A landscape walked on the Gram matrix, where that is cheaper.
+
+    Its value is still that of the decoded code: h - q.z + 1/2 z.G z is a small difference of large terms.
+    """
 
     energy: Energy
-    gram: Any
-    correlations: Any
-    half_norms: Any
-    beginning: Any
+    form: Quadratic
+    decoded: DecoderLandscape
 
     def smooth(self, z):
-        return self.half_norms + sum_per_sample(z * (0.5 * (z @ self.gram) - self.correlations))
+        return self.decoded.smooth(z)
 
     def grad(self, z):
-        return z @ self.gram - self.correlations
+        return z @ self.form.gram - self.form.correlations
 
     def start(self):
-        return self.beginning
+        return self.decoded.start()
 
     def quadratic(self):
-        return Quadratic(self.gram, self.correlations, self.half_norms)
+        return self.form
 
     def take(self, rows):
-        xp = namespace(self.correlations)
-        by_row = (self.correlations, self.half_norms, self.beginning)
-        return GramLandscape(self.energy, self.gram, *(xp.take(part, rows, axis=0) for part in by_row))
+        gram, *by_row = self.form
+        correlations, half_norms = (namespace(part).take(part, rows, axis=0) for part in by_row)
+        return GramLandscape(self.energy, Quadratic(gram, correlations, half_norms), self.decoded.take(rows))

@@ -1,15 +1,14 @@
 """Beside the house: certificates of codes, and the range of lmbda that means something for given data."""
 
-from numbers import Integral, Real
+from dataclasses import replace
+from numbers import Integral
 
 import numpy as np
-from scipy import sparse
-from sklearn.utils import check_array
 
 from skrlv._compat import Interval, validate_params
 from skrlv._threads import each_block, row_blocks
+from skrlv._validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
 from skrlv.decoders import Dictionary
-from skrlv.encoders import ZeroEncoder
 from skrlv.energy import Energy
 from skrlv.inference import coordinate_descent
 from skrlv.inference import duality_gap as landscape_gap
@@ -18,6 +17,7 @@ from skrlv.regularizers import L1
 _SAMPLE = 256  # rows that a grid of lmbda is measured on
 
 
+@validate_params(LASSO_PARAMETERS, prefer_skip_nested_validation=True)
 def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
     r"""Relative duality gap of codes, a bound on how far their energy is above the minimum.
 
@@ -32,7 +32,7 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     dictionary : array-like of shape (n_components, n_features)
         Atoms, one per row.
     lmbda : float
-        Weight of the L1 term, >= 0. At 0 the normal equations take the place of the dual.
+        Weight of the L1 term, >= 0.
     positive : bool, default=False
         Whether codes must be non-negative; the gap of a negative code is infinite.
     l2 : float, default=0.0
@@ -50,6 +50,12 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     ValueError
         If shapes disagree, entries are not finite, or lmbda, l2 or a weight is negative.
 
+    Notes
+    -----
+    Atoms without a price (all at ``lmbda=0``, else those of weight 0) have no dual to bound with. They add the largest
+    residual of their normal equations, :math:`|c_j| / \|d_j\| \cdot \|x\|`: zero at the minimum and only there, but no
+    bound on the distance to it.
+
     Examples
     --------
     >>> import numpy as np
@@ -62,7 +68,7 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     True
     """
     X, dictionary = check_problem(X, dictionary)
-    Z = check_codes(Z, len(X), len(dictionary), "Z")
+    Z = check_codes(Z, "Z", len(dictionary), len(X))
     energy = lasso_energy(dictionary, lmbda, positive=positive, l2=l2, weights=weights)
     X, Z = X.astype(np.float64, copy=False), Z.astype(np.float64, copy=False)
     return np.concatenate(each_block(lambda rows: landscape_gap(energy.given(X[rows]), Z[rows]), len(X)))
@@ -138,69 +144,43 @@ def lmbda_grid(X, dictionary, n=10):
     ((4,), True)
     """
     X, dictionary = check_problem(X, dictionary)
-    sample = X[np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(int)].astype(np.float64)
-    reached = lmbda_max(sample, dictionary)
-    sample, reached = sample[reached > 0.0], reached[reached > 0.0]
-    if not reached.size:
+    energy = Energy(Dictionary(dictionary.astype(np.float64)), L1(), 1.0)
+    ends = useful_range(energy, sample_rows(X).astype(np.float64))
+    if ends is None:
         raise ValueError("X is orthogonal to every atom of the dictionary, so every code is zero at any lmbda.")
-    top = float(np.median(reached))
-    return np.geomspace(top, _dense_end(sample, dictionary.astype(np.float64), top), n)
+    first, dense = ends
+    return np.geomspace(first, dense, n)
 
 
-def _dense_end(X, dictionary, top):
+def sample_rows(X):
+    """Up to 256 of the rows that are not zero, evenly spread."""
+    rows = np.flatnonzero(X.any(axis=1))
+    return X[rows[np.linspace(0, rows.size - 1, min(rows.size, _SAMPLE)).astype(int)]]
+
+
+def useful_range(energy, X):
+    """The lmbda at which half of the rows have a non-zero, and one at which codes are dense; None if there are none.
+
+    For an energy of the L1 family with a Dictionary, on NumPy. Rows without a code at any lmbda are left out, and so
+    are atoms without a price.
+    """
+    correlations = energy.given(X).quadratic().correlations
+    thresholds = energy.regularizer.thresholds(1.0, correlations.shape[1])
+    paid = thresholds > 0.0
+    reach = (correlations if energy.regularizer.positive else np.abs(correlations))[:, paid] / thresholds[paid]
+    reached = reach.max(axis=1, initial=0.0)
+    if not reached.any():
+        return None
+    top = float(np.median(reached[reached > 0.0]))
+    return top, _dense_end(energy, X[reached > 0.0], top)
+
+
+def _dense_end(energy, X, top):
     """Halve lmbda until codes are half as long as a least-squares fit, at most down to top / 2^14."""
     lmbda, z = top, None
     for _ in range(14):
         lmbda /= 2.0
-        landscape = Energy(Dictionary(dictionary), L1(), lmbda).given(X)
-        z = coordinate_descent(landscape, z, tol=1e-3, max_iter=1000).z
-        if np.count_nonzero(z, axis=1).mean() >= 0.5 * min(dictionary.shape):
+        z = coordinate_descent(replace(energy, lmbda=lmbda).given(X), z, tol=1e-3, max_iter=1000).z
+        if np.count_nonzero(z, axis=1).mean() >= 0.5 * min(energy.decoder.atoms.shape):
             break
     return lmbda
-
-
-def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
-    """The energy of sparse coding with these atoms, in float64; parameters are checked."""
-    n_components = len(dictionary)
-    for name, value in {"lmbda": lmbda, "l2": l2}.items():
-        if not isinstance(value, Real) or not 0.0 <= float(value) < np.inf:
-            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}.")
-    if weights is not None:
-        weights = check_array(weights, ensure_2d=False, dtype=np.float64, input_name="weights")
-        if weights.shape != (n_components,) or (weights < 0.0).any():
-            raise ValueError(f"weights must hold {n_components} numbers of at least 0, one per atom.")
-    return Energy(
-        Dictionary(dictionary.astype(np.float64, copy=False)),
-        L1(positive=bool(positive), weights=weights),
-        float(lmbda),
-        encoder=ZeroEncoder((n_components,)) if l2 else None,
-        encoder_weight=float(l2),
-    )
-
-
-def check_problem(X, dictionary):
-    """Data and atoms that fit each other, finite, C-contiguous, each in its own dtype."""
-    X = check_array(X, dtype=[np.float64, np.float32], order="C", input_name="X")
-    return X, check_dictionary(dictionary, X.shape[1])
-
-
-def check_dictionary(dictionary, n_features, name="dictionary", dtype=(np.float64, np.float32)):
-    """Atoms as a fresh C-contiguous array (n_components, n_features), finite, none zero."""
-    dictionary = check_array(dictionary, dtype=dtype, order="C", copy=True, input_name=name)
-    if dictionary.shape[1] != n_features:
-        raise ValueError(
-            f"{name} has atoms of {dictionary.shape[1]} features (columns), but X has {n_features} features."
-        )
-    zero = np.flatnonzero(~dictionary.any(axis=1))
-    if zero.size:
-        raise ValueError(f"{name} has {zero.size} zero atoms, the first in row {zero[0]}; remove them.")
-    return dictionary
-
-
-def check_codes(Z, n_samples, n_components, name):
-    """Codes of the right shape, finite."""
-    Z = check_array(Z, dtype=[np.float64, np.float32], order="C", accept_sparse="csr", input_name=name)
-    Z = Z.toarray() if sparse.issparse(Z) else Z
-    if Z.shape != (n_samples, n_components):
-        raise ValueError(f"{name} has shape {Z.shape}, but X and dictionary ask for {(n_samples, n_components)}.")
-    return Z

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from skrlv._arrays import namespace, shrink, sum_per_sample, zeros
+from skrlv._arrays import double, namespace, shrink, squares_per_sample, sum_per_sample, to_device_of, to_numpy, zeros
 
 
 class Regularizer(ABC):
@@ -51,31 +51,39 @@ class L1(LassoFamily):
     ----------
     positive : bool, default=False
         Whether codes are non-negative.
-    weights : array of shape (n_components,) or None, default=None
-        The factor w_j >= 0 of each atom; None is one for all.
+    weights : array-like of shape (n_components,) or None, default=None
+        The factor w_j >= 0 of each atom, copied; None is one for all.
     """
 
     positive: bool = False
     weights: Any = None
 
     def __post_init__(self):
-        if self.weights is not None and namespace(self.weights).any(self.weights < 0):
-            raise ValueError("weights must be at least 0.")
+        if self.weights is not None:
+            object.__setattr__(self, "weights", _checked_weights(self.weights))
 
     def __call__(self, z):
-        magnitudes = namespace(z).abs(z)
-        return sum_per_sample(magnitudes if self.weights is None else magnitudes * self.weights) + _toll(
-            z, self.positive
-        )
+        return sum_per_sample(namespace(z).abs(z) * self._factors(z)) + _toll(z, self.positive)
 
     def prox(self, v, t):
-        return _shrink(v, t if self.weights is None else t * self.weights, self.positive)
+        return _shrink(v, t * self._factors(v), self.positive)
 
     def thresholds(self, lmbda, n_components):
-        return lmbda * np.ones(n_components) * (1.0 if self.weights is None else self.weights)
+        ones = np.ones(n_components)
+        return lmbda * self._factors(ones) * ones
 
     def ridge(self, lmbda):
         return 0.0
+
+    def _factors(self, z):
+        """The w_j as they multiply the last axis of z."""
+        if self.weights is None:
+            return 1.0
+        if self.weights.size != z.shape[-1]:
+            raise ValueError(
+                f"weights has {self.weights.size} numbers, but codes have {z.shape[-1]} entries; give one per atom."
+            )
+        return to_device_of(self.weights, z)
 
 
 @dataclass(frozen=True)
@@ -98,8 +106,8 @@ class ElasticNet(LassoFamily):
             raise ValueError(f"l1_ratio={self.l1_ratio!r} must lie in [0, 1].")
 
     def __call__(self, z):
-        ridge = 0.5 * (1.0 - self.l1_ratio)
-        return sum_per_sample(self.l1_ratio * namespace(z).abs(z) + ridge * z**2) + _toll(z, self.positive)
+        magnitudes, squares = sum_per_sample(namespace(z).abs(z)), squares_per_sample(z)
+        return self.l1_ratio * magnitudes + 0.5 * (1.0 - self.l1_ratio) * squares + _toll(z, self.positive)
 
     def prox(self, v, t):
         return _shrink(v, t * self.l1_ratio, self.positive) / (1.0 + t * (1.0 - self.l1_ratio))
@@ -139,7 +147,7 @@ class GroupL1(Regularizer):
         length = _length(groups)
         # An empty group has length 0 and stays; the divisor is then irrelevant.
         keep = xp.clip(length - t, min=0.0) / xp.where(length > 0, length, xp.ones_like(length))
-        return xp.reshape(groups * keep, (*v.shape[:-1], -1))[..., : v.shape[-1]]
+        return xp.reshape(groups * xp.astype(keep, v.dtype), (*v.shape[:-1], -1))[..., : v.shape[-1]]
 
     def _groups(self, z):
         xp = namespace(z)
@@ -169,6 +177,13 @@ class L0(Regularizer):
         return namespace(v).where(height > math.sqrt(2.0 * t), v, namespace(v).zeros_like(v))
 
 
+def _checked_weights(weights):
+    weights = np.array(to_numpy(weights), dtype=np.float64)
+    if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0.0)).all():
+        raise ValueError(f"weights must be finite numbers of at least 0, one per atom, got {weights!r}.")
+    return weights
+
+
 def _toll(z, positive):
     """Infinite for the samples with a negative entry where codes must be positive, else nothing."""
     if not positive:
@@ -184,4 +199,4 @@ def _shrink(v, t, positive):
 
 def _length(groups):
     xp = namespace(groups)
-    return xp.sqrt(xp.sum(groups**2, axis=-1, keepdims=True))
+    return xp.sqrt(xp.sum(double(groups) ** 2, axis=-1, keepdims=True))

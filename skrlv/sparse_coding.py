@@ -9,21 +9,21 @@ from skrlv._arrays import check_device, is_numpy, to_device
 from skrlv._compat import Interval, StrOptions, validate_params
 from skrlv._dictionary_model import Coder
 from skrlv._threads import each_block
+from skrlv._validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
 from skrlv.base import warn_unless_converged
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import duality_gap, fista_restart, homotopy, joined
-from skrlv.metrics import check_codes, check_problem, lasso_energy
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
-_FLOAT32_GAP = 1e-6  # rounding codes to float32 alone can open a gap this wide
+_FLOAT32_GAP = 1e-6  # rounding codes to float32 alone opens gaps about this wide, and wider between twin atoms
 
 _N_JOBS = [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None]
 _COMMON = {
     "n_components": [Interval(Integral, 1, None, closed="left"), None],
-    "lmbda": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-    "positive": ["boolean"],
+    "lmbda": [*LASSO_PARAMETERS["lmbda"], StrOptions({"auto"})],
+    "positive": LASSO_PARAMETERS["positive"],
     "dictionary": ["array-like", None],
     "dictionary_init": ["array-like", None],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -36,7 +36,7 @@ _COMMON = {
 
 
 @validate_params(
-    {name: _COMMON[name] for name in ("positive", "code_tol", "sparse_output")} | {"n_jobs": _N_JOBS},
+    LASSO_PARAMETERS | {"code_tol": _COMMON["code_tol"], "sparse_output": ["boolean"], "n_jobs": _N_JOBS},
     prefer_skip_nested_validation=True,
 )
 def sparse_encode(
@@ -74,7 +74,8 @@ def sparse_encode(
         Codes to start from; the result is the same within ``code_tol``.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of a row, see `duality_gap`: 1e-6 for float64 and 1e-4 for float32 data. Below
-        1e-6 float32 codes meet it before they are rounded.
+        1e-6 float32 codes meet it before they are rounded. Rounding opens wider gaps where atoms are nearly
+        duplicates or rows are all but reproduced; rows beyond ``code_tol`` are then warned of.
     n_jobs : int or None, default=None
         Threads; None is all cores of the process, or a joblib worker's share. The result is the same to the bit.
     sparse_output : bool, default=False
@@ -105,7 +106,7 @@ def sparse_encode(
     X, dictionary = check_problem(X, dictionary)
     energy = lasso_energy(dictionary, lmbda, positive=positive, l2=l2, weights=weights)
     if init is not None:
-        init = check_codes(init, len(X), len(dictionary), "init")
+        init = check_codes(init, "init", len(dictionary), len(X))
         if positive and (init < 0.0).any():
             raise ValueError("init has negative entries, but positive=True.")
     solution = _exact(energy, X, init, tol=_code_tol(code_tol, X.dtype), n_jobs=n_jobs)
@@ -146,7 +147,7 @@ class SparseCoder(Coder):
         Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data. Below 1e-6 float32 codes
-        meet it before they are rounded.
+        meet it before they are rounded; see `sparse_encode`.
     split_sign : bool, default=False
         Whether `transform` gives (max(z, 0), max(-z, 0)), twice the columns.
     sparse_output : bool, default=False
@@ -199,7 +200,7 @@ class SparseCoder(Coder):
     _parameter_constraints = {
         **_COMMON,
         "positive_dictionary": ["boolean"],
-        "l2": [Interval(Real, 0, None, closed="left")],
+        "l2": LASSO_PARAMETERS["l2"],
         "split_sign": ["boolean"],
         "n_jobs": _N_JOBS,
     }
@@ -302,7 +303,8 @@ class FISTACoder(Coder):
     sparse_output : bool, default=False
         Whether `transform` gives a CSR matrix.
     device : str, default="cpu"
-        "cpu" is NumPy and numba; "cuda", "cuda:1", "mps" and "torch:cpu" run the array code on torch.
+        "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run the array code on torch. "mps" is not
+        supported yet: energies are float64, which it lacks.
     random_state : int, RandomState instance or None, default=None
         Draws the initial atoms and the batches.
 

@@ -36,6 +36,8 @@ def test_floors_hold():
         ("energy.py", "import numba"),
         ("regularizers.py", "import sklearn"),
         ("inference/solution.py", "def late():\n    import torch"),
+        ("_validation.py", "from skrlv.metrics import lmbda_max"),
+        ("metrics.py", "from skrlv import base"),
         ("unknown_room.py", "x = 1"),
     ],
 )

@@ -54,12 +54,23 @@ def test_weights_and_the_encoder_term(placed, rng):
 
 
 @LIBRARIES
+def test_weights_follow_the_codes(placed):
+    weights, v = [0.5, 2.0, 0.0], np.array([[1.0, -3.0, 2.0], [0.2, 0.0, -1.0]])
+    for R in (L1(weights=weights), L1(weights=placed(np.array(weights)))):
+        np.testing.assert_allclose(to_numpy(R(placed(v))), [6.5, 0.1], rtol=1e-14)
+        for dtype in (np.float64, np.float32):
+            there = to_numpy(R.prox(placed(v.astype(dtype)), 0.7))
+            assert there.dtype == dtype
+            np.testing.assert_array_equal(there, R.prox(v.astype(dtype), 0.7))
+
+
+@LIBRARIES
 def test_shrink(placed):
     v = np.array([-2.0, -0.5, 0.0, 0.5, 2.0])
     np.testing.assert_array_equal(to_numpy(shrink(placed(v), 1.0)), [-1.0, 0.0, 0.0, 0.0, 1.0])
 
 
-@pytest.mark.parametrize("regularizer", ["l1", "elastic_net", "group_l1", "l0"])
+@pytest.mark.parametrize("regularizer", ["l1", L1(weights=np.linspace(0.5, 2, 20)), "elastic_net", "group_l1", "l0"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_torch_device_agrees_with_numpy(regularizer, dtype, digits):
     pytest.importorskip("torch")
@@ -81,6 +92,14 @@ def test_torch_device_agrees_with_numpy(regularizer, dtype, digits):
 def test_unknown_device(device):
     with pytest.raises(ValueError, match="'torch:cpu'"):
         check_device(device)
+
+
+def test_mps_is_known_but_not_supported_yet(digits):
+    check_device("mps")
+    coder = FISTACoder(8, device="mps")
+    with pytest.raises(ValueError, match="not supported yet: energies are float64"):
+        coder.fit(digits)
+    assert not hasattr(coder, "components_")
 
 
 def test_without_torch_the_extra_is_named(monkeypatch):

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from problems import random_dictionary
 
 from skrlv.costs import SquaredError
-from skrlv.decoders import Dictionary, LinearDecoder
+from skrlv.decoders import Decoder, Dictionary, LinearDecoder
 from skrlv.encoders import Encoder, ZeroEncoder
 from skrlv.energy import DecoderLandscape, Energy, GramLandscape
-from skrlv.inference import coordinate_descent, duality_gap, fista_restart
-from skrlv.regularizers import L1, ElasticNet
+from skrlv.inference import coordinate_descent, duality_gap, fista_restart, ista
+from skrlv.regularizers import L0, L1, ElasticNet, GroupL1
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,47 @@ def test_gradient_against_finite_differences(road, seed, weight):
         np.testing.assert_allclose(landscape.grad(z)[:, j], slope, rtol=1e-6, atol=1e-6)
 
 
+@dataclass(frozen=True, eq=False)
+class Squashed(Decoder):
+    """A decoder that is not a matrix: tanh of one."""
+
+    atoms: object
+
+    def __call__(self, z):
+        return np.tanh(z @ self.atoms)
+
+    def forward(self, z):
+        return self(z), z
+
+    def vjp(self, tape, dy):
+        slope = dy * (1.0 - self(tape) ** 2)
+        return slope @ self.atoms.T, {"atoms": tape.T @ slope}
+
+    @property
+    def parameters(self):
+        return {"atoms": self.atoms}
+
+    @property
+    def code_shape(self):
+        return self.atoms.shape[:1]
+
+    @property
+    def lipschitz(self):
+        return 4.0 * np.linalg.norm(self.atoms, 2) ** 2
+
+
+def test_a_decoder_that_is_not_a_matrix():
+    energy, y, z = problem(8)
+    energy = replace(energy, decoder=Squashed(energy.decoder.atoms))
+    landscape, h = energy.given(y), 1e-6
+    move = np.random.default_rng(0).normal(size=z.shape)
+    slope = (landscape.smooth(z + h * move) - landscape.smooth(z - h * move)) / (2 * h)
+    np.testing.assert_allclose(np.sum(landscape.grad(z) * move, axis=1), slope, rtol=1e-6)
+    solution = ista(replace(energy, encoder=None, encoder_weight=0.0).given(y), max_iter=5000, tol=1e-8, record=True)
+    assert solution.converged.all()
+    assert np.diff(solution.energies, axis=0).max() <= 1e-12
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=seeds, weight=weights)
 def test_quadratic_is_the_smooth_part(seed, weight):
@@ -94,6 +135,30 @@ def test_lipschitz_bounds_the_curvature():
 def test_the_gram_is_used_where_it_is_cheaper():
     assert isinstance(problem(0, shape=(7, 5))[0].given(np.ones((1, 5))), GramLandscape)
     assert isinstance(problem(0, shape=(11, 5))[0].given(np.ones((1, 5))), DecoderLandscape)
+
+
+@pytest.mark.parametrize("road", landscape_of)
+def test_float32_energies_lose_nothing_to_cancellation(road, digits):
+    """Rows with an offset, nearly reproduced: the energy is a millionth of the half norm."""
+    atoms, y = random_dictionary(100, 64).astype(np.float32), (digits[:50] + 100.0).astype(np.float32)
+    single = Energy(Dictionary(atoms), L1(), 1e-4, ZeroEncoder((100,)), 1e-9)
+    exact = replace(single, decoder=Dictionary(atoms.astype(np.float64)))
+    z = coordinate_descent(exact.given(y.astype(np.float64)), tol=1e-3).z.astype(np.float32)
+    expected = exact(y.astype(np.float64), z.astype(np.float64))
+    assert expected.max() < 1e-5 * 0.5 * np.sum(y.astype(np.float64) ** 2, axis=1).min()
+    np.testing.assert_allclose(landscape_of[road](single, y)(z), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("road", landscape_of)
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_squares_that_float32_cannot_hold(road, scale):
+    energy, y, z = problem(7, 0.0)
+    energy = replace(energy, encoder=ZeroEncoder((7,)), encoder_weight=0.2, lmbda=0.3 * scale)
+    single = replace(energy, decoder=Dictionary(energy.decoder.atoms.astype(np.float32)))
+    landscape = landscape_of[road](single, (scale * y).astype(np.float32))
+    expected = energy(scale * y, scale * z)
+    np.testing.assert_allclose(landscape((scale * z).astype(np.float32)), expected, rtol=1e-5)
+    np.testing.assert_allclose(landscape.quadratic().half_norms, 0.5 * np.sum((scale * y) ** 2, axis=1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (11, 5)])
@@ -173,6 +238,18 @@ def test_free_energy_is_a_projection_and_obeys_the_envelope_theorem():
 def test_a_weight_without_an_encoder_is_refused():
     with pytest.raises(ValueError, match="needs an encoder"):
         Energy(Dictionary(np.eye(2)), L1(), 0.1, encoder_weight=1.0)
+
+
+@pytest.mark.parametrize("regularizer", [L1(True), ElasticNet(0.5, True), GroupL1(2, True), L0(True)], ids=str)
+def test_without_a_price_a_negative_code_still_costs_infinity(regularizer):
+    energy, y, z = problem(6, 0.0)
+    z[1:] = np.abs(z[1:])
+    z[0, 0] = -1.0
+    free = replace(energy, regularizer=regularizer, lmbda=0.0)
+    expected = SquaredError()(y, energy.decoder(z))
+    expected[0] = np.inf
+    for road in landscape_of.values():
+        np.testing.assert_allclose(road(free, y)(z), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("regularizer", [L1(), ElasticNet()], ids=str)

@@ -114,7 +114,7 @@ def test_the_page_s_energy_is_twice_ours_at_half_its_lambda():
 def test_ista_is_the_unrolled_graph_of_figure_2():
     landscape = random_lasso(1, 0.2)
     atoms, step = landscape.energy.decoder.atoms, 1.0 / landscape.lipschitz
-    y = np.linalg.lstsq(atoms.T @ atoms, (landscape.correlations @ atoms).T, rcond=None)[0].T
+    y = np.linalg.lstsq(atoms.T @ atoms, (landscape.quadratic().correlations @ atoms).T, rcond=None)[0].T
     S, b = np.eye(200) - step * atoms @ atoms.T, step * y @ atoms.T
     z = np.zeros((1, 200))
     for n_steps in range(1, 6):
@@ -155,6 +155,17 @@ def test_gap_of_a_negative_code_is_infinite_where_codes_are_positive():
     z = np.zeros((12, 5))
     z[2, 1] = -0.1
     assert np.flatnonzero(np.isinf(duality_gap(landscape, z))).tolist() == [2]
+
+
+@pytest.mark.parametrize("regularizer", [L1(weights=np.r_[0.0, 0.0, np.ones(3)]), L1()], ids=["free", "paid"])
+def test_a_zero_atom_changes_no_gap(regularizer, rng):
+    atoms, y = random_dictionary(5, 8), rng.normal(size=(6, 8))
+    atoms[0] = 0.0
+    without = Energy(Dictionary(atoms[1:]), L1(weights=regularizer.thresholds(1.0, 5)[1:]), 0.3)
+    landscape = Energy(Dictionary(atoms), regularizer, 0.3).given(y)
+    for z in (rng.normal(size=(6, 5)), coordinate_descent(landscape, tol=1e-12).z):
+        z[:, 0] = 0.0
+        np.testing.assert_allclose(duality_gap(landscape, z), duality_gap(without.given(y), z[:, 1:]), atol=1e-12)
 
 
 def test_kkt_conditions_at_the_exact_code(digits):

@@ -36,6 +36,11 @@ def test_grid_goes_from_the_first_codes_to_dense_ones(data, digits, rng):
     assert densities[1] > 0.25
 
 
+def test_rows_of_zeros_do_not_move_the_grid(digits):
+    X, D = digits[:100], random_dictionary(100, 64)
+    np.testing.assert_array_equal(lmbda_grid(np.vstack([np.zeros((900, 64)), X]), D), lmbda_grid(X, D))
+
+
 def test_grid_of_data_without_codes():
     with pytest.raises(ValueError, match="orthogonal to every atom"):
         lmbda_grid(np.zeros((5, 3)), np.eye(3))
@@ -71,11 +76,13 @@ def test_gap_of_zero_rows_is_zero():
 
 
 @pytest.mark.parametrize("name", ["lmbda", "l2"])
-@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), "big", None, [1.0]])
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), "big", None, [1.0], True])
 def test_weights_out_of_range(name, wrong):
-    options = {"lmbda": 0.1} | {name: wrong}
-    with pytest.raises(ValueError, match=f"{name} must be a finite number"):
-        sparse_encode(np.ones((2, 3)), np.eye(3), **options)
+    X, D, options = np.ones((2, 3)), np.eye(3), {"lmbda": 0.1} | {name: wrong}
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of sparse_encode must be a float in the range"):
+        sparse_encode(X, D, **options)
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of duality_gap must be a float in the range"):
+        duality_gap(X, X, D, **options)
 
 
 def test_wrong_shapes():
@@ -89,9 +96,11 @@ def test_wrong_shapes():
         sparse_encode(X, D, 0.1, init=np.ones((1, 3)))
     with pytest.raises(ValueError, match="init has negative entries"):
         sparse_encode(X, D, 0.1, init=-np.ones((2, 3)), positive=True)
-    for weights in (np.ones(2), -np.ones(3)):
-        with pytest.raises(ValueError, match="weights must hold 3 numbers"):
-            sparse_encode(X, D, 0.1, weights=weights)
+    for call in (sparse_encode, lambda X, D, *a, **b: duality_gap(X, X, D, *a, **b)):
+        with pytest.raises(ValueError, match="weights has 2 numbers, but codes have 3 entries"):
+            call(X, D, 0.1, weights=[1.0, 1.0])
+        with pytest.raises(ValueError, match="weights must be finite numbers of at least 0"):
+            call(X, D, 0.1, weights=-np.ones(3))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

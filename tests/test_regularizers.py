@@ -91,11 +91,43 @@ def test_any_leading_axes(R, rng):
     assert R(z).shape == (3,)
 
 
+@every_regularizer
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_squares_that_float32_cannot_hold(R, scale, rng):
+    z = (scale * np.abs(rng.normal(size=(20, 2)))).astype(np.float32)
+    assert R(z).dtype == np.float64
+    np.testing.assert_allclose(R(z), R(z.astype(np.float64)), rtol=1e-6)
+    t = 0.5 * scale**2 if isinstance(R, L0) else 0.5 * scale
+    small = R.prox(z, t)
+    assert small.dtype == np.float32
+    np.testing.assert_allclose(small, R.prox(z.astype(np.float64), t), rtol=1e-5, atol=1e-6 * scale)
+
+
 def test_groups_that_do_not_divide_the_code(rng):
     z = rng.normal(size=(6, 5))
     padded = np.hstack([z, np.zeros((6, 1))])
     np.testing.assert_array_equal(GroupL1(3).prox(z, 0.4), GroupL1(3).prox(padded, 0.4)[:, :5])
     np.testing.assert_allclose(GroupL1(3)(z), GroupL1(3)(padded), rtol=1e-15)
+
+
+@pytest.mark.parametrize("wrong", [[1.0, -0.1], [np.nan, 1.0], [1.0, np.inf], 1.0, [[1.0, 1.0]]], ids=str)
+def test_weights_out_of_range(wrong):
+    with pytest.raises(ValueError, match="weights must be finite numbers of at least 0, one per atom"):
+        L1(weights=wrong)
+
+
+def test_weights_of_another_number_of_atoms():
+    R, z = L1(weights=[1.0, 2.0, 3.0]), np.ones((4, 2))
+    for call in (lambda: R(z), lambda: R.prox(z, 0.1), lambda: R.thresholds(0.1, 2)):
+        with pytest.raises(ValueError, match="weights has 3 numbers, but codes have 2 entries"):
+            call()
+
+
+def test_weights_are_any_sequence_and_a_copy():
+    theirs = np.array([0.5, 2.0])
+    R, z = L1(weights=theirs), np.array([[3.0, 4.0]])
+    theirs[:] = -1.0
+    assert R(z)[0] == L1(weights=[0.5, 2])(z)[0] == 9.5
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])

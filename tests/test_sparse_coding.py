@@ -1,5 +1,6 @@
 """SparseCoder and FISTACoder at their public face: the contract, line by line."""
 
+import re
 import warnings
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
 from skrlv import FISTACoder, SparseCoder, duality_gap, lmbda_grid, lmbda_max, sparse_encode
-from skrlv.regularizers import L1, GroupL1
+from skrlv.regularizers import L1, ElasticNet, GroupL1
 
 both = pytest.mark.parametrize("Coder", [SparseCoder, FISTACoder])
 
@@ -176,6 +177,17 @@ def test_auto_lmbda_knows_the_norms_of_given_atoms(digits, atoms):
     np.testing.assert_allclose(3.0 * three.transform(digits[:50]), one.transform(digits[:50]), atol=1e-5)
 
 
+@pytest.mark.parametrize("regularizer", ["l1", "group_l1"])
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_squares_that_float32_cannot_hold(regularizer, scale, digits):
+    options = {"regularizer": regularizer, "max_iter": 3, "tol": 0.0, "random_state": 0}
+    plain = FISTACoder(20, lmbda=0.5, **options).fit(digits[:300].astype(np.float32))
+    X = (scale * digits[:300]).astype(np.float32)
+    scaled = FISTACoder(20, lmbda=0.5 * scale, **options).fit(X)
+    np.testing.assert_allclose(scaled.energy_history_ / scale**2, plain.energy_history_, rtol=1e-3)
+    assert scaled.score(X) == pytest.approx(plain.score(digits[:300].astype(np.float32)), abs=1e-2)
+
+
 def test_an_offset_gets_one_warning_that_names_the_remedy(digits):
     with pytest.warns(UserWarning, match=r"X - X.mean\(axis=0\)") as caught:
         Z = SparseCoder(random_state=0).fit_transform(16 * digits + 1000.0)
@@ -194,6 +206,53 @@ def test_lmbda_far_off_gets_one_warning_with_the_useful_range(Coder, lmbda, word
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             Coder(lmbda=value, dictionary=coder.components_).fit(digits[:500])
+
+
+def useful_range(coder, X):
+    """Both ends, as the warning about a fit names them."""
+    with pytest.warns(UserWarning, match="nearly all codes are") as caught:
+        coder.fit(X)
+    assert len(caught) == 1
+    found = re.search(r"between about (\S+) \(dense codes\) and (\S+) \(the first", str(caught[0].message))
+    return np.array([float(end) for end in found.groups()]) if found else None
+
+
+@both
+def test_data_that_no_atom_points_at_get_a_warning_without_a_range(Coder):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    X[:, 0] = 0.0
+    assert useful_range(Coder(dictionary=np.eye(3)[:1]), X) is None
+    assert useful_range(Coder(dictionary=np.eye(3), positive=True), -np.abs(X)) is None
+
+
+def test_zero_rows_do_not_count_as_zero_codes(digits):
+    SparseCoder(20, random_state=0, max_iter=2).fit(np.vstack([np.zeros((3000, 64)), digits[:100]]))
+    SparseCoder(20, random_state=0, max_iter=2).fit(np.zeros((300, 64)))
+
+
+def test_the_useful_range_is_that_of_the_regularizer(digits, atoms):
+    X, options = digits[:300], {"lmbda": 1e6, "dictionary": atoms}
+    plain = useful_range(FISTACoder(**options), X)
+    np.testing.assert_allclose(useful_range(SparseCoder(**options), X), plain)
+    np.testing.assert_allclose(plain[1], np.median(lmbda_max(X, atoms)), rtol=0.1)
+    half = useful_range(FISTACoder(regularizer="elastic_net", **options), X)
+    assert half[1] == pytest.approx(2.0 * plain[1], rel=1e-2)
+    heavy = useful_range(FISTACoder(regularizer=L1(weights=np.full(100, 100.0)), **options), X)
+    np.testing.assert_allclose(100.0 * heavy, plain, rtol=1e-2)
+    positive = useful_range(SparseCoder(positive=True, **options), X)
+    assert positive[1] <= plain[1]
+
+
+@pytest.mark.parametrize("regularizer", ["group_l1", "l0", GroupL1(3, positive=True)], ids=str)
+def test_zero_codes_are_told_of_under_any_regularizer(regularizer, digits, atoms):
+    with pytest.warns(UserWarning, match=r"With lmbda=1e\+04 nearly all codes are zero. Lower lmbda.") as caught:
+        FISTACoder(lmbda=1e4, regularizer=regularizer, dictionary=atoms).fit(digits[:300])
+    assert len(caught) == 1
+
+
+def test_codes_that_are_dense_by_nature_get_no_warning(digits, atoms):
+    for R in (ElasticNet(l1_ratio=0.0), L1(weights=np.zeros(30)), GroupL1(10)):
+        FISTACoder(lmbda=1e-3, regularizer=R, dictionary=atoms[:30], code_tol=1e-2).fit(digits[:300])
 
 
 # degenerate but legal data
@@ -256,7 +315,7 @@ def test_energy_and_score_samples(Coder, digits, atoms):
     np.testing.assert_allclose(coder.energy(X), expected, rtol=1e-12)
     np.testing.assert_allclose(coder.energy(X, Z), expected, rtol=1e-12)
     np.testing.assert_array_equal(coder.score_samples(X), -coder.energy(X))
-    with pytest.raises(ValueError, match="one code per sample"):
+    with pytest.raises(ValueError, match=r"Z has shape \(3, 100\), but must have shape \(50, 100\)"):
         coder.energy(X, Z[:3])
 
 
@@ -342,9 +401,9 @@ def test_bad_data(Coder, case):
 
 
 BAD_PARAMETERS = {
-    "lmbda": [-1.0, float("nan"), float("inf"), "much", None],
-    "n_components": [0, -3, 2.5, "ten"],
-    "max_iter": [0, 1.5],
+    "lmbda": [-1.0, float("nan"), float("inf"), "much", None, True],
+    "n_components": [0, -3, 2.5, "ten", True, np.True_],
+    "max_iter": [0, 1.5, True],
     "tol": [-1e-3, float("nan")],
     "code_tol": [0.0, -1.0],
     "batch_size": [0, "all"],
@@ -384,7 +443,9 @@ def test_an_instance_must_say_itself_that_codes_are_positive(digits):
     FISTACoder(8, regularizer=L1(positive=True), positive=True, max_iter=2).fit(digits[:50])
 
 
-@pytest.mark.parametrize(("name", "value"), [("code_tol", 0), ("n_jobs", 0), ("n_jobs", "x"), ("positive", "no")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("code_tol", 0), ("n_jobs", 0), ("n_jobs", "x"), ("n_jobs", True), ("positive", "no")]
+)
 def test_bad_parameters_of_sparse_encode(name, value):
     with pytest.raises(ValueError, match=f"The '{name}' parameter of sparse_encode"):
         sparse_encode(np.ones((2, 3)), np.eye(3), 0.1, **{name: value})
@@ -407,9 +468,11 @@ def test_an_array_as_n_components_is_refused(Coder, digits, atoms):
         Coder(atoms).fit(digits)
 
 
-def test_a_negative_start_of_a_positive_dictionary_is_refused(digits, atoms):
-    with pytest.raises(ValueError, match="dictionary_init has negative entries"):
-        SparseCoder(dictionary_init=atoms, positive_dictionary=True).fit(digits)
+@pytest.mark.parametrize("name", ["dictionary", "dictionary_init"])
+def test_negative_atoms_of_a_positive_dictionary_are_refused(name, digits, atoms):
+    with pytest.raises(ValueError, match=f"{name} has negative entries, but positive_dictionary=True"):
+        SparseCoder(**{name: atoms}, positive_dictionary=True).fit(digits)
+    SparseCoder(**{name: np.abs(atoms)}, positive_dictionary=True, max_iter=1).fit(digits[:50])
 
 
 @both
@@ -421,7 +484,7 @@ def test_before_fit_and_after_a_change_of_width(Coder, digits, atoms):
     for call in ("transform", "energy", "score"):
         with pytest.raises(ValueError, match="63 features"):
             getattr(coder, call)(digits[:, 1:])
-    with pytest.raises(ValueError, match="fitted to give 100"):
+    with pytest.raises(ValueError, match=r"X has shape \(2, 3\), but must have shape \(2, 100\)"):
         coder.inverse_transform(np.ones((2, 3)))
 
 
@@ -451,6 +514,21 @@ def test_an_interrupted_fit_keeps_its_last_step(Coder, digits, monkeypatch):
         coder.fit(digits)
     assert coder.n_iter_ == len(coder.energy_history_) == 1
     assert np.isfinite(coder.transform(digits[:5])).all()
+
+
+@both
+@pytest.mark.parametrize("step", ["_initial_energy", "_store"])
+def test_a_refit_interrupted_before_its_first_step_changes_nothing(Coder, step, digits, monkeypatch):
+    coder = Coder(10, random_state=0, max_iter=2).fit(digits)
+    before = dict(vars(coder))
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Coder, step, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        coder.fit(digits[:, :30])
+    assert vars(coder) == before
 
 
 def test_codes_that_miss_the_tolerance_get_one_warning(digits, atoms):

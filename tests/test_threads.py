@@ -71,6 +71,16 @@ def test_workers_keep_to_their_share_and_give_the_same_bits(problem, backend):
         np.testing.assert_array_equal(z, sparse_encode(X, D, 0.3))
 
 
+@pytest.mark.parametrize(
+    ("left", "share"), [("3", 3), ("2,1", 2), (" 4 , 2", 4), ("", 1), ("0", 1), ("-2", 1), ("many", 1), (",2", 1)]
+)
+def test_a_worker_reads_its_share_as_openmp_does(left, share, monkeypatch):
+    monkeypatch.setenv("LOKY_WORKER", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", left)
+    with joblib.parallel_config(joblib.parallel.SequentialBackend(nesting_level=1)):
+        assert n_threads(None) == share
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_forked_after_a_first_call_works(problem):
     if "fork" not in multiprocessing.get_all_start_methods():

@@ -2,7 +2,7 @@ r"""The certificate: how far a code's energy can be from the minimum, whatever m
 
 import numpy as np
 
-from skrlv._arrays import sum_per_sample
+from skrlv._arrays import squares_per_sample
 from skrlv.regularizers import LassoFamily
 
 
@@ -17,7 +17,7 @@ def duality_gap(landscape, z):
 
     Every term is non-negative, so nothing cancels. For positive codes only c_j > 0 count. Atoms with
     t_j = 0 are least squares: the gap then adds the largest slack of their normal equations,
-    :math:`|c_j| / \|d_j\| \cdot \|y\|`.
+    :math:`|c_j| / \|d_j\| \cdot \|y\|`, which is zero at the minimum and only there, but no bound.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def duality_gap(landscape, z):
         raise TypeError("A duality gap is known for the L1 family under squared error with a linear decoder.")
     thresholds, ridge = regularizer.thresholds(lmbda, z.shape[-1]), regularizer.ridge(lmbda)
     correlations = -landscape.grad(z) - ridge * z
-    smooth = np.maximum(landscape.smooth(z) + 0.5 * ridge * sum_per_sample(z**2), 0.0)
+    smooth = np.maximum(landscape.smooth(z) + 0.5 * ridge * squares_per_sample(z), 0.0)
     at_zero, axes = landscape.smooth(np.zeros_like(z)), tuple(range(1, z.ndim))
 
     reach = np.maximum(correlations, 0.0) if regularizer.positive else np.abs(correlations)
@@ -48,7 +48,8 @@ def duality_gap(landscape, z):
     price = np.sum(thresholds * np.abs(z), axis=axes)
     used = np.sum((z * correlations)[..., paid], axis=axes)
     slack = np.where(z != 0.0, np.abs(correlations), reach)[..., ~paid]
-    slack = slack / np.sqrt(energy.decoder.squared_norms[~paid] + energy.encoder_weight + ridge)
+    lengths = np.sqrt(energy.decoder.squared_norms[~paid] + energy.encoder_weight + ridge)
+    slack = np.divide(slack, lengths, out=np.zeros_like(slack), where=lengths > 0.0)  # a zero atom changes nothing
     gap = (1.0 - scale) ** 2 * smooth + np.maximum(price - scale * used, 0.0)
     gap = gap + np.max(slack, axis=axes, initial=0.0) * np.sqrt(2.0 * at_zero)
     unit = np.maximum(smooth + price, 1e-3 * at_zero)

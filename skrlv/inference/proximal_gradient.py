@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skrlv._arrays import device, max_per_sample, namespace, per_row, sum_per_sample, to_numpy
+from skrlv._arrays import device, double, max_per_sample, namespace, per_row, sum_per_sample, to_numpy
 from skrlv.inference.problem import is_lasso, lasso_problem
 from skrlv.inference.solution import Solution
 
@@ -90,7 +90,7 @@ def _lean_into_the_move(z, walkers):
 
 def _lean_until_uphill(z, walkers):
     xp = namespace(z)
-    uphill = sum_per_sample((walkers.ahead - z) * (z - walkers.z)) > 0.0
+    uphill = sum_per_sample(double(walkers.ahead - z) * (z - walkers.z)) > 0.0
     inertia = xp.where(uphill, xp.ones_like(walkers.inertia), walkers.inertia)
     return _lean_into_the_move(z, walkers._replace(inertia=inertia))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from skrlv._arrays import to_device_of, to_numpy
+from skrlv._arrays import squares_per_sample, to_device_of, to_numpy
 from skrlv.decoders import Dictionary
 from skrlv.learning.statistics import add, decay, statistics
 
@@ -125,7 +125,7 @@ def learn_dictionary(state, energy, y, z, *, memory, positive=False, n_sweeps=1)
 
 def replace_atoms(atoms, unused, residual, y, positive):
     """Unused atoms become the worst reconstructed samples that are not zero, as many as there are."""
-    errors = np.sum(residual.astype(np.float64) ** 2, axis=1)
+    errors = squares_per_sample(residual)
     worst = np.argsort(-errors, kind="stable")[: unused.size]
     fresh = np.maximum(y[worst], 0.0) if positive else y[worst]
     fresh, norms = unit_rows(fresh.astype(np.float64))

@@ -1,6 +1,6 @@
 """What a dictionary needs to know of codes and data; it adds up over batches, machines and passes."""
 
-from skrlv._arrays import namespace, to_numpy
+from skrlv._arrays import double, namespace, to_numpy
 
 
 def statistics(y, z):
@@ -19,11 +19,11 @@ def statistics(y, z):
         ZtZ (n_components, n_components), ZtY (n_components, n_features), usage (n_components,), count.
     """
     xp = namespace(y, z)
-    y, z = xp.astype(y, xp.float64), xp.astype(z, xp.float64)
+    y, z = double(y), double(z)
     return {
         "ZtZ": to_numpy(z.T @ z),
         "ZtY": to_numpy(z.T @ y),
-        "usage": to_numpy(xp.sum(xp.astype(z != 0, xp.float64), axis=0)),
+        "usage": to_numpy(xp.sum(double(z != 0), axis=0)),
         "count": float(y.shape[0]),
     }
 

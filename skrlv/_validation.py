@@ -1,0 +1,58 @@
+"""What comes in from the user: data, atoms and codes that fit each other, and the energy that they are measured by."""
+
+from numbers import Real
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array
+
+from skrlv._compat import Interval
+from skrlv.decoders import Dictionary
+from skrlv.encoders import ZeroEncoder
+from skrlv.energy import Energy
+from skrlv.regularizers import L1
+
+LASSO_PARAMETERS: dict[str, list] = {
+    "lmbda": [Interval(Real, 0, None, closed="left")],
+    "l2": [Interval(Real, 0, None, closed="left")],
+    "positive": ["boolean"],
+}
+
+
+def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
+    """The energy of sparse coding with these atoms, in float64."""
+    return Energy(
+        Dictionary(dictionary.astype(np.float64, copy=False)),
+        L1(positive=bool(positive), weights=weights),
+        float(lmbda),
+        encoder=ZeroEncoder((len(dictionary),)) if l2 else None,
+        encoder_weight=float(l2),
+    )
+
+
+def check_problem(X, dictionary):
+    """Data and atoms that fit each other, finite, C-contiguous, each in its own dtype."""
+    X = check_array(X, dtype=[np.float64, np.float32], order="C", input_name="X")
+    return X, check_dictionary(dictionary, X.shape[1])
+
+
+def check_dictionary(dictionary, n_features, name="dictionary", dtype=(np.float64, np.float32)):
+    """Atoms as a fresh C-contiguous array (n_components, n_features), finite, none zero."""
+    dictionary = check_array(dictionary, dtype=dtype, order="C", copy=True, input_name=name)
+    if dictionary.shape[1] != n_features:
+        raise ValueError(
+            f"{name} has atoms of {dictionary.shape[1]} features (columns), but X has {n_features} features."
+        )
+    zero = np.flatnonzero(~dictionary.any(axis=1))
+    if zero.size:
+        raise ValueError(f"{name} has {zero.size} zero atoms, the first in row {zero[0]}; remove them.")
+    return dictionary
+
+
+def check_codes(Z, name, n_columns, n_samples=None):
+    """Codes as a dense array, finite, of this width, and of this length where there are samples they belong to."""
+    Z = check_array(Z, dtype=[np.float64, np.float32], order="C", accept_sparse="csr", input_name=name)
+    wanted = (Z.shape[0] if n_samples is None else n_samples, n_columns)
+    if Z.shape != wanted:
+        raise ValueError(f"{name} has shape {Z.shape}, but must have shape {wanted}: one code per sample.")
+    return Z.toarray() if sparse.issparse(Z) else Z
