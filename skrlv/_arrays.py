@@ -84,7 +84,9 @@ def sum_per_sample(x):
 
 def squares_per_sample(x):
     """Sum of squares over all axes but the first, in float64: (n_samples, ...) -> (n_samples,)."""
-    return sum_per_sample(double(x) ** 2)
+    xp = namespace(x)
+    flat = xp.reshape(double(x), (x.shape[0], -1))
+    return xp.vecdot(flat, flat)
 
 
 def max_per_sample(x):

@@ -8,8 +8,8 @@ be off its target by its present share of e. As e falls to zero the minimum move
 an atom reaches its threshold or a code reaches zero. From zero that is least angle regression; from any other code it
 takes only the bends that are missing.
 
-A walk looks at few atoms, packed together so that they stay in cache. At its end all are looked at, and those that
-break the conditions most join.
+A walk looks at few atoms, packed together so that they stay in cache. At its end, before e is zero where many are left
+out, all are looked at, and those that break the conditions most join.
 """
 
 import math
@@ -21,6 +21,7 @@ from skrlv.kernels._jit import kernel
 from skrlv.kernels._simd import LANES, least, outer_1, outer_2, outer_4, outer_8, sum_1, sum_2, sum_4, sum_8
 
 FEW = 16  # atoms that join at a time, about; measured best between 8 and 128
+DEPTH = 0.3  # of the most by which an atom left out breaks the conditions; there a walk but the first ends
 WALKS = 200  # most walks of a row
 BENDS = 4  # most bends of a walk, per atom
 
@@ -53,8 +54,8 @@ def padded(n):
 
 @kernel
 def room(n, like):
-    """n zeros of the dtype of like, from a multiple of 64 bytes on: vectors across two cache lines are slow."""
-    buffer = np.zeros(n + 64 // like.itemsize, like.dtype)
+    """Room for n entries of the dtype of like, from a multiple of 64 bytes on: vectors across cache lines are slow."""
+    buffer = np.empty(n + 64 // like.itemsize, like.dtype)
     skip = -buffer.ctypes.data % 64 // like.itemsize
     return buffer[skip : skip + n]
 
@@ -212,18 +213,18 @@ def next_zero(walk, n):
 
 
 @kernel
-def follow(walk, stride, inverse_stride, m, n, e, positive, thin):
-    """Let e fall to zero. Returns the inverse's stride, the size of the support, the bends, and what is left of e."""
+def follow(walk, stride, inverse_stride, m, n, e, floor, positive, thin):
+    """Let e fall to the floor. Returns the inverse's stride, the size of the support, the bends, and what is left of e."""
     left, width = -1, padded(m)
     for bends in range(BENDS * m):
         sum_rows(walk.gram, stride, walk.support, walk.velocity, n, walk.drift[:width])
         enters, place = next_atom(walk, width, n, e, positive, left)
         leaves, which = next_zero(walk, n)
-        fall = min(e, enters, leaves)
+        fall = min(e - floor, enters, leaves)
         add_scaled(walk.code[: padded(n)], fall, walk.velocity[: padded(n)])
         add_scaled(walk.c[:width], -fall, walk.drift[:width])
         e -= fall
-        if e <= 0.0:
+        if e <= floor:
             return inverse_stride, n, bends, e
         if leaves <= enters:
             left = walk.support[which]
@@ -240,9 +241,9 @@ def follow(walk, stride, inverse_stride, m, n, e, positive, thin):
 
 
 @kernel
-def level_of_few(excess, top):
+def level_of_few(excess):
     """What about FEW of the violations exceed; 0 where they are not many more."""
-    level = 0.0
+    level, top = 0.0, excess.max()
     for _ in range(32):  # ties cannot be parted
         n_above = 0
         for j in range(excess.size):
@@ -296,7 +297,7 @@ def new_walk(k, like):
 
 
 @kernel
-def resume(walk, gram, thresholds, code, near, inverse_stride):
+def resume(walk, gram, thresholds, code, inverse_stride):
     """Take up a code: its atoms join, and form the support, but for those that depend on others.
 
     Returns the number of atoms, their stride, that of the inverse, and the size of the support.
@@ -304,7 +305,7 @@ def resume(walk, gram, thresholds, code, near, inverse_stride):
     m, n = 0, 0
     for j in range(code.size):
         if code[j] != 0.0:
-            walk.atoms[m], walk.thresholds[m], near[j] = j, thresholds[j], True
+            walk.atoms[m], walk.thresholds[m] = j, thresholds[j]
             m += 1
     stride = padded(m)
     pack(walk, gram, 0, m, 0, stride)
@@ -333,7 +334,10 @@ def residual_correlations(walk, flat, q, n, chosen, weights, c):
 
 @kernel
 def broken_by(walk, m, n, c, thresholds, positive, chosen, excess):
-    """By how much each atom breaks the conditions, and the most of all; the pull of the support, not yet as a share."""
+    """By how much each atom that is not in the walk breaks the conditions. Returns the most of all, the walk's too.
+
+    walk.pull is left as c minus its target.
+    """
     for j in range(c.size):
         excess[j] = (c[j] if positive else abs(c[j])) - thresholds[j]
     for i in range(m):
@@ -342,28 +346,32 @@ def broken_by(walk, m, n, c, thresholds, positive, chosen, excess):
     for i in range(n):
         walk.pull[i] = c[chosen[i]] - walk.sign[i] * thresholds[chosen[i]]
         excess[chosen[i]] = 0.0
-    worst = 0.0
+    e = 0.0
     for j in range(c.size):
-        worst = max(worst, excess[j])
-    e = worst
+        e = max(e, excess[j])
     for i in range(n):
         e = max(e, abs(walk.pull[i]))
-    return worst, e
+    for i in range(m):
+        excess[walk.atoms[i]] = 0.0
+    return e
 
 
 @kernel
-def join(walk, gram, thresholds, excess, worst, near, m, stride):
-    """Let those atoms join the walk that break the conditions most. Returns how many it has now, and the stride."""
-    level, m_before, stride_before = level_of_few(excess, worst), m, stride
+def join(walk, gram, thresholds, excess, m, stride):
+    """Let those atoms join the walk that break the conditions most.
+
+    Returns how many it has now, the stride, and how far e may fall before all atoms should be looked at again.
+    """
+    level, m_before, stride_before = level_of_few(excess), m, stride
     for j in range(excess.size):
-        if excess[j] > level and not near[j]:
-            walk.atoms[m], walk.thresholds[m], near[j] = j, thresholds[j], True
+        if excess[j] > level:
+            walk.atoms[m], walk.thresholds[m] = j, thresholds[j]
             m += 1
     if padded(m) > stride:  # room for more, and an odd number of vectors: rows do not share the sets of a cache
         stride = min(padded(m + m // 2) // LANES | 1, walk.c.size // LANES) * LANES
     if m > m_before:
         pack(walk, gram, m_before, m, stride_before, stride)
-    return m, stride
+    return m, stride, DEPTH * level if m_before > 0 else 0.0
 
 
 @kernel
@@ -374,20 +382,19 @@ def homotopy(gram, correlations, thresholds, positive, n_iter, z):
     """
     n_rows, k = correlations.shape
     eps, flat = np.finfo(gram.dtype).eps, gram.reshape(k * k)
-    walk, near = new_walk(k, gram), np.zeros(k, np.bool_)
+    walk = new_walk(k, gram)
     c, excess, weights, chosen = room(k, gram), room(k, gram), room(k, gram), np.zeros(k, np.int64)
     inverse_stride = min(9 * LANES, walk.c.size)
     for row in range(n_rows):
         q, code = correlations[row], z[row]
-        scale, before, near[:], n_iter[row] = np.abs(q).max(), np.inf, False, 0
+        scale, before, n_iter[row] = np.abs(q).max(), np.inf, 0
         if not scale < np.inf:
             continue
-        m, stride, inverse_stride, n = resume(walk, gram, thresholds, code, near, inverse_stride)
+        m, stride, inverse_stride, n = resume(walk, gram, thresholds, code, inverse_stride)
         for _ in range(WALKS):
             residual_correlations(walk, flat, q, n, chosen, weights, c)
-            worst, e = broken_by(walk, m, n, c, thresholds, positive, chosen, excess)
-            m_before = m
-            m, stride = join(walk, gram, thresholds, excess, worst, near, m, stride)
+            e, m_before = broken_by(walk, m, n, c, thresholds, positive, chosen, excess), m
+            m, stride, floor = join(walk, gram, thresholds, excess, m, stride)
             if e <= 64.0 * eps * scale or (m == m_before and e > 0.5 * before):
                 break
             for i in range(m):
@@ -396,9 +403,9 @@ def homotopy(gram, correlations, thresholds, positive, n_iter, z):
                 walk.pull[i] /= e
             sum_rows(walk.inverse, inverse_stride, walk.order, walk.pull, n, walk.velocity[: padded(n)])
             before = e
-            inverse_stride, n, bends, e = follow(walk, stride, inverse_stride, m, n, e, positive, thinnest(code))
+            inverse_stride, n, bends, e = follow(walk, stride, inverse_stride, m, n, e, floor, positive, thinnest(code))
             n_iter[row] += bends + 1
-            if e > 0.0:
+            if e > floor:
                 break
         code[:] = 0.0
         for i in range(n):
