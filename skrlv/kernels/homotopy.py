@@ -214,7 +214,7 @@ def next_zero(walk, n):
 
 @kernel
 def follow(walk, stride, inverse_stride, m, n, e, floor, positive, thin):
-    """Let e fall to the floor. Returns the inverse's stride, the size of the support, the bends, and what is left of e."""
+    """Let e fall to the floor. Returns the inverse's stride, the support's size, the bends, and what is left of e."""
     left, width = -1, padded(m)
     for bends in range(BENDS * m):
         sum_rows(walk.gram, stride, walk.support, walk.velocity, n, walk.drift[:width])
