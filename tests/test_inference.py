@@ -8,10 +8,11 @@ from sklearn.linear_model import Lasso
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ZeroEncoder
 from skrlv.energy import Energy
-from skrlv.inference import coordinate_descent, duality_gap, fista, fista_restart, ista
+from skrlv.inference import coordinate_descent, duality_gap, fista, fista_restart, homotopy, ista
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1
 
-METHODS = [ista, fista, fista_restart, coordinate_descent]
+METHODS = [ista, fista, fista_restart, coordinate_descent, homotopy]
+EXACT = METHODS[3:]
 PROXIMAL = METHODS[:3]
 
 
@@ -177,9 +178,10 @@ def test_kkt_conditions_at_the_exact_code(digits):
     np.testing.assert_allclose(c[z != 0], lmbda * np.sign(z[z != 0]), atol=1e-9 * lmbda)
 
 
-def test_the_gap_is_checked_before_the_first_sweep():
+@pytest.mark.parametrize("method", EXACT)
+def test_the_gap_is_checked_before_the_first_sweep(method):
     landscape = Energy(Dictionary(np.eye(3)), L1(), 2.0).given(np.ones((2, 3)))
-    solution = coordinate_descent(landscape)
+    solution = method(landscape)
     assert not solution.n_iter.any()
     assert not solution.z.any()
 
@@ -214,9 +216,26 @@ def test_a_warm_start_at_the_answer_is_over_at_once(method):
     assert method(landscape, z, tol=1e-8).n_iter.max() <= 1
 
 
-def test_coordinate_descent_refuses_what_it_cannot_do():
+@pytest.mark.parametrize("positive", [False, True])
+def test_homotopy_from_any_code_ends_at_the_minimum(positive, rng):
+    landscape = Energy(Dictionary(random_dictionary(60, 20)), L1(positive), 0.2).given(rows_for(20))
+    exact = coordinate_descent(landscape, tol=1e-14).z
+    for density in (0.05, 0.3, 1.0):  # the last: more atoms than can be independent
+        start = np.abs(rng.normal(size=exact.shape)) * (rng.random(exact.shape) < density)
+        np.testing.assert_allclose(homotopy(landscape, start).z, exact, atol=1e-9)
+
+
+def test_homotopy_takes_one_bend_per_atom_where_atoms_are_orthogonal(rng):
+    y = rng.normal(size=(5, 30))
+    solution = homotopy(Energy(Dictionary(np.eye(30)), L1(), 0.5).given(y))
+    np.testing.assert_allclose(solution.z, np.sign(y) * np.maximum(np.abs(y) - 0.5, 0.0), atol=1e-14)
+    assert (solution.n_iter <= (solution.z != 0).sum(axis=1) + 3).all()  # and one for the end of each walk
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_exact_methods_refuse_what_they_cannot_do(method):
     landscape = Energy(Dictionary(np.eye(4)), GroupL1(2), 0.1).given(np.ones((2, 4)))
     with pytest.raises(TypeError, match="L1 family"):
-        coordinate_descent(landscape)
+        method(landscape)
     with pytest.raises(TypeError, match="L1 family"):
         duality_gap(landscape, np.zeros((2, 4)))

@@ -8,7 +8,7 @@ from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import coordinate_descent, duality_gap
 from skrlv.inference import proximal_gradient as pg
-from skrlv.kernels import lasso
+from skrlv.kernels import homotopy, lasso
 from skrlv.regularizers import L1, ElasticNet
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -68,6 +68,41 @@ def test_coordinate_descent_finds_what_its_plain_twin_finds(positive, rng):
     for row in range(4):
         twin = plain_coordinate_descent(gram, correlations[row], np.full(15, 0.2), positive, 3000)
         np.testing.assert_allclose(z[row], twin, atol=1e-10)
+
+
+@dtypes
+@pytest.mark.parametrize("width", [1, 8, 13, 64, 123, 264])
+def test_sum_rows(width, dtype, rng):
+    flat, which, weights = rng.normal(size=40 * width).astype(dtype), rng.permutation(40), rng.normal(size=40)
+    out = np.full(width, np.nan, dtype)
+    for n in (0, 1, 7, 40):
+        homotopy.sum_rows(flat, width, which, weights.astype(dtype), n, out)
+        expected = weights[:n] @ flat.reshape(40, width)[which[:n]]
+        np.testing.assert_allclose(out, expected, atol=1e-12 if dtype == np.float64 else 1e-4)
+
+
+@dtypes
+def test_the_inverse_follows_the_support(dtype, rng):
+    atoms = random_dictionary(20, 30)
+    gram = (atoms @ atoms.T).astype(dtype)
+    walk, thin = homotopy.new_walk(20, gram), 1e-6
+    walk.atoms[:20] = np.arange(20)
+    homotopy.pack(walk, gram, 0, 20, 0, 24)
+    support = []
+    for step, place in enumerate([3, 7, 1, 19, 4, 0, 12, 8, 15, 9, 2]):
+        assert homotopy.admit(walk, 24, 40, len(support), place, 0.1, 1.0, 0.5, thin)
+        support.append(place)
+        if step in (4, 9, 10):
+            homotopy.expel(walk, 40, len(support), 2)
+            support[2] = support[-1]
+            support.pop()
+        n = len(support)
+        assert walk.support[:n].tolist() == support
+        inverse = np.linalg.inv(atoms[support] @ atoms[support].T)
+        tolerance = 1e-10 if dtype == np.float64 else 2e-4
+        np.testing.assert_allclose(walk.inverse[: 40 * n].reshape(n, 40)[:, :n], inverse, atol=tolerance)
+        np.testing.assert_allclose(walk.velocity[:n], inverse @ walk.pull[:n], atol=tolerance)
+    assert not homotopy.admit(walk, 24, 40, n, support[0], 0.1, 1.0, 0.5, thin)  # a twin depends on the support
 
 
 @dtypes

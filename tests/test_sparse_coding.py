@@ -96,6 +96,41 @@ def test_hostile_dictionaries_are_certified(digits):
         assert duality_gap(X, Z, D, 0.1).max() <= 1e-6
 
 
+def hostile_dictionaries():
+    rng = np.random.default_rng(0)
+    base = normalize(rng.normal(size=(30, 20)))
+    return {
+        "twins": np.vstack([base, base]),
+        "opposites": np.vstack([base, -base]),
+        "coherence 1 - 1e-12": np.vstack([base, normalize(base + 1e-6 * rng.normal(size=base.shape))]),
+        "coherence 1": np.vstack([base, normalize(base + 1e-12 * rng.normal(size=base.shape))]),
+        "20 atoms per feature": normalize(rng.normal(size=(400, 20))),
+        "one direction": np.tile(base[:1], (5, 1)),
+    }
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(np.float64, s) for s in (1e-150, 1.0, 1e150)] + [(np.float32, s) for s in (1e-15, 1.0, 1e15)]
+)
+@pytest.mark.parametrize("name", hostile_dictionaries())
+def test_hostile_problems_end_certified_or_say_so(name, dtype, scale, positive):
+    D, X = hostile_dictionaries()[name], np.random.default_rng(1).normal(size=(30, 20))
+    X[3], X[5], X[6] = 0.0, D[2], D[0] + D[1]
+    D, X = D.astype(dtype), (X * scale).astype(dtype)
+    top = float(lmbda_max(X, D).max())
+    for share in (0.0, 1e-6, 1e-3, 0.1, 0.5, 1.001):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            Z = sparse_encode(X, D, share * top, positive=positive)
+        assert np.isfinite(Z).all()
+        gaps = duality_gap(X, Z, D, share * top, positive=positive)
+        assert gaps.max() <= (1e-6 if dtype == np.float64 else 1e-4) or len(told) == 1
+        if dtype == np.float64 and scale == 1.0 and share > 0.0:
+            assert not told
+    assert not Z.any()
+
+
 # fit
 
 

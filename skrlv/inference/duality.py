@@ -38,7 +38,10 @@ def duality_gap(landscape, z):
         raise TypeError("A duality gap is known for the L1 family under squared error with a linear decoder.")
     thresholds, ridge = regularizer.thresholds(lmbda, z.shape[-1]), regularizer.ridge(lmbda)
     correlations = -landscape.grad(z) - ridge * z
-    smooth = np.maximum(landscape.smooth(z) + 0.5 * ridge * squares_per_sample(z), 0.0)
+    smooth = landscape.smooth(z)
+    if ridge:  # 0 x an overflow would be NaN
+        smooth = smooth + 0.5 * ridge * squares_per_sample(z)
+    smooth = np.maximum(smooth, 0.0)
     at_zero, axes = landscape.smooth(np.zeros_like(z)), tuple(range(1, z.ndim))
 
     reach = np.maximum(correlations, 0.0) if regularizer.positive else np.abs(correlations)

@@ -181,19 +181,22 @@ def first_least(x):
 
 
 @kernel
-def next_atom(walk, m, n, e, positive, left):
-    """By how much e falls until an atom off the support reaches its threshold, and which; not who just left."""
+def next_atom(walk, m, n, e, positive, left, thin):
+    """By how much e falls until an atom off the support reaches its threshold, and which; not who just left.
+
+    An atom that is all but one of the support keeps its distance, and never does.
+    """
     c, drift, thresholds, until = walk.c, walk.drift, walk.thresholds, walk.until
     if positive:
         for j in range(m):
             closing = 1.0 - drift[j]
-            until[j] = (thresholds[j] + e - c[j]) / closing if closing > 0.0 else np.inf
+            until[j] = (thresholds[j] + e - c[j]) / closing if closing > thin else np.inf
     else:
         for j in range(m):
             reach = thresholds[j] + e
             above = c[j] > reach * drift[j]  # which of the two thresholds comes first
             gap, closing = reach - c[j] if above else reach + c[j], 1.0 - drift[j] if above else 1.0 + drift[j]
-            until[j] = gap / closing if closing > 0.0 else np.inf
+            until[j] = gap / closing if closing > thin else np.inf
     for i in range(n):
         until[walk.support[i]] = np.inf
     if left >= 0:
@@ -213,12 +216,27 @@ def next_zero(walk, n):
 
 
 @kernel
+def blocked_by(walk, n, sign):
+    """How far an atom that depends on the support may take its place before a code is zero, and which.
+
+    admit has left the atom's weights on the support in walk.solved. While it trades itself for them neither the
+    reconstruction nor the price changes.
+    """
+    furthest, which = np.inf, -1
+    for i in range(n):
+        share = sign * walk.solved[i] * walk.sign[i]
+        if share > 0.0 and abs(walk.code[i]) < furthest * share:
+            furthest, which = abs(walk.code[i]) / share, i
+    return furthest, which
+
+
+@kernel
 def follow(walk, stride, inverse_stride, m, n, e, floor, positive, thin):
     """Let e fall to the floor. Returns the inverse's stride, the support's size, the bends, and what is left of e."""
     left, width = -1, padded(m)
     for bends in range(BENDS * m):
         sum_rows(walk.gram, stride, walk.support, walk.velocity, n, walk.drift[:width])
-        enters, place = next_atom(walk, width, n, e, positive, left)
+        enters, place = next_atom(walk, width, n, e, positive, left, thin)
         leaves, which = next_zero(walk, n)
         fall = min(e - floor, enters, leaves)
         add_scaled(walk.code[: padded(n)], fall, walk.velocity[: padded(n)])
@@ -235,8 +253,16 @@ def follow(walk, stride, inverse_stride, m, n, e, floor, positive, thin):
             sign = 1.0 if walk.c[place] > 0.0 else -1.0
             if admit(walk, stride, inverse_stride, n, place, 0.0, sign, sign, thin):
                 n += 1
-            else:
+                continue
+            step, which = blocked_by(walk, n, sign)
+            if which < 0 or walk.thresholds[place] == 0.0:  # without a price it has nothing to offer
                 walk.thresholds[place] = np.inf
+                continue
+            left = walk.support[which]
+            add_scaled(walk.code[:n], -sign * step, walk.solved[:n])
+            expel(walk, inverse_stride, n, which)
+            if not admit(walk, stride, inverse_stride, n - 1, place, sign * step, sign, sign, thin):
+                return inverse_stride, n - 1, bends, e
     return inverse_stride, n, BENDS * m, e
 
 
@@ -381,21 +407,21 @@ def homotopy(gram, correlations, thresholds, positive, n_iter, z):
     Where atoms depend on each other, or rounding wins, a row may end a little above: certify what comes out.
     """
     n_rows, k = correlations.shape
-    eps, flat = np.finfo(gram.dtype).eps, gram.reshape(k * k)
+    flat = gram.reshape(k * k)
     walk = new_walk(k, gram)
     c, excess, weights, chosen = room(k, gram), room(k, gram), room(k, gram), np.zeros(k, np.int64)
     inverse_stride = min(9 * LANES, walk.c.size)
     for row in range(n_rows):
         q, code = correlations[row], z[row]
-        scale, before, n_iter[row] = np.abs(q).max(), np.inf, 0
-        if not scale < np.inf:
+        nothing, before, n_iter[row] = 64.0 * np.finfo(gram.dtype).eps * np.abs(q).max(), np.inf, 0  # rounding
+        if not nothing < np.inf:
             continue
         m, stride, inverse_stride, n = resume(walk, gram, thresholds, code, inverse_stride)
         for _ in range(WALKS):
             residual_correlations(walk, flat, q, n, chosen, weights, c)
             e, m_before = broken_by(walk, m, n, c, thresholds, positive, chosen, excess), m
             m, stride, floor = join(walk, gram, thresholds, excess, m, stride)
-            if e <= 64.0 * eps * scale or (m == m_before and e > 0.5 * before):
+            if e <= nothing or (m == m_before and e > 0.5 * before):
                 break
             for i in range(m):
                 walk.c[i] = c[walk.atoms[i]]

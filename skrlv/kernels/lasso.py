@@ -63,6 +63,8 @@ def relative_gap(gram, q, half_norm, thresholds, positive, c, z):
             if z[j] != 0.0:
                 reach = abs(c[j])
             slack = max(slack, reach / math.sqrt(gram[j, j]))
+    if not abs(inner) + abs(used) < math.inf:
+        return math.inf
     smooth = max(half_norm - 0.5 * inner, 0.0)
     gap = (1.0 - scale) ** 2 * smooth + max(price - scale * used, 0.0) + slack * math.sqrt(2.0 * half_norm)
     unit = max(smooth + price, 1e-3 * half_norm)
@@ -212,7 +214,9 @@ def jump(gram, q, thresholds, support, factor, slope, direction, c, z):
         return False
     for a in range(n):
         j = support[a]
-        move = -z[j] if a == first else reach * direction[a]
+        move = reach * direction[a]
+        if a == first or (z[j] + move > 0.0) != (z[j] > 0.0):  # rounding may carry others past zero
+            move = -z[j]
         if move != 0.0:
             z[j] += move
             g = gram[j]
