@@ -250,7 +250,7 @@ def follow(walk, stride, inverse_stride, m, n, e, floor, positive, thin):
             n -= 1
         else:
             left, inverse_stride = -1, roomy(walk, n, inverse_stride)
-            sign = 1.0 if walk.c[place] > 0.0 else -1.0
+            sign = 1.0 if positive or walk.c[place] > 0.0 else -1.0
             if admit(walk, stride, inverse_stride, n, place, 0.0, sign, sign, thin):
                 n += 1
                 continue
