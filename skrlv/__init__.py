@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from skrlv._warmup import warmup
     from skrlv.metrics import duality_gap, lmbda_grid, lmbda_max
     from skrlv.sparse_coding import FISTACoder, SparseCoder, sparse_encode
 
@@ -16,9 +17,10 @@ _HOMES = {
     "lmbda_grid": "metrics",
     "lmbda_max": "metrics",
     "sparse_encode": "sparse_coding",
+    "warmup": "_warmup",
 }
 
-__all__ = ["FISTACoder", "SparseCoder", "duality_gap", "lmbda_grid", "lmbda_max", "sparse_encode"]
+__all__ = ["FISTACoder", "SparseCoder", "duality_gap", "lmbda_grid", "lmbda_max", "sparse_encode", "warmup"]
 
 
 def __getattr__(name):

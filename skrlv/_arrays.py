@@ -4,6 +4,7 @@ Everything here follows the Python array API standard, so one definition runs on
 any other library that keeps to it.
 """
 
+import math
 import re
 
 import array_api_compat
@@ -85,7 +86,7 @@ def sum_per_sample(x):
 def squares_per_sample(x):
     """Sum of squares over all axes but the first, in float64: (n_samples, ...) -> (n_samples,)."""
     xp = namespace(x)
-    flat = xp.reshape(double(x), (x.shape[0], -1))
+    flat = xp.reshape(double(x), (x.shape[0], math.prod(x.shape[1:])))  # -1 would refuse no rows
     return xp.vecdot(flat, flat)
 
 

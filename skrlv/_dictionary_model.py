@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from skrlv._arrays import to_device, to_device_of, to_numpy
-from skrlv._threads import row_blocks
+from skrlv._arrays import is_numpy, squares_per_sample, to_device, to_device_of, to_numpy
+from skrlv._threads import dense, dense_blocks, each_block
 from skrlv._validation import check_dictionary
 from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
@@ -76,7 +76,13 @@ class Coder(DictionaryModel):
     """A dictionary model without an encoder: its codes are searched for, in `fit` as in `transform`."""
 
     def _infer(self, energy, y, z0, rng):
-        return self._encode(energy, y, z0)
+        if not is_numpy(y):  # a device is kept busy by the whole batch
+            return self._encode(energy, y, z0)
+
+        def search(rows):
+            return self._encode(energy, y[rows], None if z0 is None else z0[rows])
+
+        return joined(each_block(search, len(y), self.n_jobs))
 
     def _learn(self, X, energy, rng):
         if self.dictionary is None:
@@ -92,7 +98,7 @@ class Coder(DictionaryModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Data. With a single feature nothing can be held out, and the reconstruction itself is scored.
         y : None
             Ignored.
@@ -113,11 +119,11 @@ class Coder(DictionaryModel):
                 lmbda=energy.lmbda * share,
                 encoder_weight=energy.encoder_weight * share,
             )
-            searches.append(self._solve(partial, np.ascontiguousarray(X[:, seen])))
-            predicted = searches[-1].z @ to_numpy(atoms[:, hidden])
-            error += float(np.sum((X[:, hidden] - predicted).astype(np.float64) ** 2))
+            errors = _errors_on(hidden, to_numpy(atoms[:, hidden]))
+            searches.append(self._solve(partial, X, errors, seen))
+            error += float(np.sum(searches[-1].z))
         warn_unless_converged(joined(searches), self._remedy)
-        spread = float(np.sum((X - X.mean(axis=0, dtype=np.float64)) ** 2))
+        spread = _spread(X)
         return 1.0 - error / spread if spread > 0.0 else float(error == 0.0)
 
     def _warn_of_a_useless_fit(self, X):
@@ -173,32 +179,47 @@ def _auto_lmbda(X, atoms):
 
 def _rms(X):
     """Root mean square of the entries, without overflow and without a copy of X."""
-    largest = float(np.max([np.abs(X[rows]).max() for rows in row_blocks(len(X))]))
+    largest = float(np.max([np.abs(x).max() for x in dense_blocks(X)]))
     if largest == 0.0:
         return 0.0
-    squares = sum(float(np.sum((X[rows] / largest) ** 2, dtype=np.float64)) for rows in row_blocks(len(X)))
-    return largest * np.sqrt(squares / X.size)
+    squares = sum(float(np.sum((x / largest) ** 2, dtype=np.float64)) for x in dense_blocks(X))
+    return largest * np.sqrt(squares / (X.shape[0] * X.shape[1]))
 
 
 def _is_offset(X):
     """Whether nearly all of the energy of X is that of its mean row, and X is not constant altogether."""
-    mean = X.mean(axis=0, dtype=np.float64)
+    mean = _mean_row(X)
     offset, total = float(mean @ mean), _rms(X) ** 2 * X.shape[1]
     return 0.99 * total < offset < (1.0 - 1e-12) * total
 
 
 def _atoms_from_rows(X, wanted, positive, rng):
     """Random rows of X as unit atoms, then random directions where rows run out."""
-    rows = np.flatnonzero((X > 0.0).any(axis=1) if positive else X.any(axis=1))
+    rows = np.flatnonzero(np.concatenate([((x > 0.0) if positive else x).any(axis=1) for x in dense_blocks(X)]))
     chosen = np.sort(rng.permutation(rows)[:wanted])
     atoms = rng.standard_normal((wanted, X.shape[1]))
-    atoms[: chosen.size] = X[chosen]
+    atoms[: chosen.size] = dense(X[chosen])
     return unit_rows(_nonnegative(atoms) if positive else atoms)[0].astype(X.dtype)
 
 
 def _nonnegative(atoms):
     clipped = np.maximum(atoms, 0.0)
     return np.where(clipped.any(axis=1, keepdims=True), clipped, np.abs(atoms))
+
+
+def _mean_row(X):
+    return sum(x.sum(axis=0, dtype=np.float64) for x in dense_blocks(X)) / X.shape[0]
+
+
+def _spread(X):
+    """Sum of squared distances to the mean row."""
+    mean = _mean_row(X)
+    return sum(float(np.sum((x - mean) ** 2)) for x in dense_blocks(X))
+
+
+def _errors_on(hidden, atoms):
+    """The squared error of each row on hidden features, as a function of rows and codes."""
+    return lambda x, z: squares_per_sample(x[:, hidden] - z @ atoms)
 
 
 def _feature_folds(n_features):

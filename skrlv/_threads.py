@@ -12,6 +12,7 @@ from typing import Any
 
 import joblib
 from joblib.parallel import get_active_backend
+from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
 ROWS_PER_BLOCK = 256
@@ -20,6 +21,16 @@ ROWS_PER_BLOCK = 256
 def row_blocks(n_rows, size=ROWS_PER_BLOCK):
     """Slices that cut ``n_rows`` in blocks of ``size``."""
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def dense(x):
+    """Rows of a sparse matrix as an array; an array as it is."""
+    return x.toarray() if sparse.issparse(x) else x
+
+
+def dense_blocks(X):
+    """The rows of X, a block at a time, as arrays."""
+    return (dense(X[rows]) for rows in row_blocks(X.shape[0]))
 
 
 def n_threads(n_jobs):

@@ -3,10 +3,10 @@
 from numbers import Real
 
 import numpy as np
-from scipy import sparse
 from sklearn.utils import check_array
 
 from skrlv._compat import Interval
+from skrlv._threads import dense
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ZeroEncoder
 from skrlv.energy import Energy
@@ -31,8 +31,8 @@ def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
 
 
 def check_problem(X, dictionary):
-    """Data and atoms that fit each other, finite, C-contiguous, each in its own dtype."""
-    X = check_array(X, dtype=[np.float64, np.float32], order="C", input_name="X")
+    """Data (C-contiguous or CSR) and atoms that fit each other, finite, each in its own dtype."""
+    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", input_name="X")
     return X, check_dictionary(dictionary, X.shape[1])
 
 
@@ -55,4 +55,4 @@ def check_codes(Z, name, n_columns, n_samples=None):
     wanted = (Z.shape[0] if n_samples is None else n_samples, n_columns)
     if Z.shape != wanted:
         raise ValueError(f"{name} has shape {Z.shape}, but must have shape {wanted}: one code per sample.")
-    return Z.toarray() if sparse.issparse(Z) else Z
+    return dense(Z)

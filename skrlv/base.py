@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
-from skrlv._threads import row_blocks
+from skrlv._threads import dense, each_block, row_blocks
 from skrlv._validation import check_codes
 from skrlv.inference import joined
 from skrlv.learning import minibatches
@@ -32,6 +32,7 @@ class LatentVariableModel(
     """
 
     device = "cpu"
+    n_jobs: int | None = None
     _remedy = "Raise code_tol."
 
     @abstractmethod
@@ -44,7 +45,7 @@ class LatentVariableModel(
 
     @abstractmethod
     def _encode(self, energy, y, z0=None):
-        """In `transform`: the `Solution` of the rows y, without any chance in it."""
+        """In `transform`: the `Solution` of a block of rows y, without any chance in it; several threads call it."""
 
     @abstractmethod
     def _update(self, state, energy, y, z, share):
@@ -65,7 +66,7 @@ class LatentVariableModel(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Data, float32 or float64; other dtypes become float64.
         y : None
             Ignored, for scikit-learn's pipelines.
@@ -92,7 +93,7 @@ class LatentVariableModel(
 
     def _learn(self, X, energy, rng):
         """Pass over the data until the mean energy of a pass settles."""
-        history: list[float] = []
+        n_samples, history = X.shape[0], list[float]()
         state: dict = {}
         codes = None  # of the last visit to each row
         context = self._init_callback_context(max_subtasks=self.max_iter)
@@ -102,16 +103,16 @@ class LatentVariableModel(
                 task = context.subcontext(task_name="pass over the data")
                 task.call_on_fit_task_begin(estimator=self, X=X)
                 spent, searches = 0.0, []
-                for rows in minibatches(len(X), self._batch_size(len(X)), rng):
-                    batch = self._placed(X if rows.size == len(X) else X[rows])
+                for rows in minibatches(n_samples, self._batch_size(n_samples), rng):
+                    batch = self._placed(dense(X if rows.size == n_samples else X[rows]))
                     start = self._placed(codes[rows]) if history and codes is not None else None
                     solution = self._infer(energy, batch, start, rng)
                     searches.append(solution._replace(z=np.empty(0), energies=None))
                     z = solution.z
                     spent += float(energy(batch, z).sum())
-                    state, energy = self._update(state, energy, batch, z, rows.size / len(X))
-                    codes = _kept(codes, rows, to_numpy(self._carried(state, z)), len(X))
-                history.append(spent / len(X))
+                    state, energy = self._update(state, energy, batch, z, rows.size / n_samples)
+                    codes = _kept(codes, rows, to_numpy(self._carried(state, z)), n_samples)
+                history.append(spent / n_samples)
                 if task.call_on_fit_task_end(estimator=self, X=X) or _settled(history, self.tol):
                     break
         finally:
@@ -133,7 +134,7 @@ class LatentVariableModel(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Data.
 
         Returns
@@ -142,21 +143,34 @@ class LatentVariableModel(
             Codes, of the dtype of X.
         """
         X = self._validated(X)
-        return self._as_features(self._codes(self.energy_, X))
+        return self._kept_of_codes(self.energy_, X, lambda x, z: self._as_features(z))
 
-    def _codes(self, energy, X):
-        """Codes of validated rows, as NumPy, in the dtype of X."""
-        solution = self._solve(energy, X)
+    def _kept_of_codes(self, energy, X, keep):
+        """What ``keep`` makes of validated rows and their codes, with a warning about those not converged."""
+        solution = self._solve(energy, X, keep)
         warn_unless_converged(solution, self._remedy)
         return solution.z
 
-    def _solve(self, energy, X):
-        """The `Solution` of validated rows, codes as NumPy in the dtype of X."""
-        blocks = []
-        for rows in row_blocks(len(X), ROWS_PER_TRANSFER):
-            solution = self._encode(energy, self._placed(X[rows]))
-            blocks.append(solution._replace(z=to_numpy(solution.z).astype(X.dtype, copy=False), energies=None))
-        return joined(blocks)
+    def _solve(self, energy, X, keep=None, features=slice(None)):
+        """The `Solution` of some features of validated rows, codes as NumPy in the dtype of X.
+
+        With ``keep(x, z)``, a function of the rows of a block and their codes, its result takes the place of the
+        codes, so that the codes of all rows need never be held.
+        """
+
+        def search(rows):
+            x = dense(X[rows])
+            solution = self._encode(energy, self._placed(np.ascontiguousarray(x[:, features])))
+            z = to_numpy(solution.z).astype(X.dtype, copy=False)
+            return solution._replace(z=z if keep is None else keep(x, z), energies=None)
+
+        return joined(self._each_block(search, X.shape[0]))
+
+    def _each_block(self, work, n_rows):
+        """Blocks of rows go to threads; a device is kept busy by larger ones, one after the other."""
+        if self.device == "cpu":
+            return each_block(work, n_rows, self.n_jobs)
+        return [work(rows) for rows in row_blocks(n_rows, ROWS_PER_TRANSFER)]
 
     def _placed(self, x):
         """Validated data or codes on the device."""
@@ -192,7 +206,7 @@ class LatentVariableModel(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Data.
         Z : array-like or sparse matrix of shape (n_samples, n_features_out) or None, default=None
             Codes as `transform` returns them; None infers them.
@@ -203,19 +217,21 @@ class LatentVariableModel(
             E(x, z), in squared units of X, float64; infinite for a code that the model does not allow.
         """
         X, energy = self._validated(X), self.energy_
-        z = self._codes(energy, X) if Z is None else self._validated_codes(Z, "Z", len(X))
-        spent = [
-            to_numpy(energy(self._placed(X[rows]), self._placed(z[rows])))
-            for rows in row_blocks(len(X), ROWS_PER_TRANSFER)
-        ]
-        return np.concatenate(spent)
+
+        def spent(x, z):
+            return to_numpy(energy(self._placed(x), self._placed(z)))
+
+        if Z is None:
+            return self._kept_of_codes(energy, X, spent)
+        z = self._validated_codes(Z, "Z", X.shape[0])
+        return np.concatenate(self._each_block(lambda rows: spent(dense(X[rows]), z[rows]), len(z)))
 
     def score_samples(self, X):
         """Minus the energy of each sample with the code that `transform` gives it.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Data.
 
         Returns
@@ -228,7 +244,7 @@ class LatentVariableModel(
     def _validated(self, X, reset=False):
         if not reset:
             check_is_fitted(self)
-        return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
+        return validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=reset)
 
     def _validated_codes(self, Z, name, n_samples=None):
         return self._as_codes(check_codes(Z, name, self._n_features_out, n_samples))
@@ -239,6 +255,7 @@ class LatentVariableModel(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 
 from skrlv._compat import Interval, validate_params
-from skrlv._threads import each_block, row_blocks
+from skrlv._threads import dense, dense_blocks, each_block
 from skrlv._validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
@@ -25,7 +25,7 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : array-like or sparse matrix of shape (n_samples, n_features)
         Data.
     Z : array-like or sparse matrix of shape (n_samples, n_components)
         Codes.
@@ -68,10 +68,14 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     True
     """
     X, dictionary = check_problem(X, dictionary)
-    Z = check_codes(Z, "Z", len(dictionary), len(X))
+    Z = check_codes(Z, "Z", len(dictionary), X.shape[0])
     energy = lasso_energy(dictionary, lmbda, positive=positive, l2=l2, weights=weights)
-    X, Z = X.astype(np.float64, copy=False), Z.astype(np.float64, copy=False)
-    return np.concatenate(each_block(lambda rows: landscape_gap(energy.given(X[rows]), Z[rows]), len(X)))
+
+    def gaps(rows):
+        x, z = dense(X[rows]).astype(np.float64, copy=False), Z[rows].astype(np.float64, copy=False)
+        return landscape_gap(energy.given(x), z)
+
+    return np.concatenate(each_block(gaps, len(Z)))
 
 
 def lmbda_max(X, dictionary):
@@ -81,7 +85,7 @@ def lmbda_max(X, dictionary):
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : array-like or sparse matrix of shape (n_samples, n_features)
         Data.
     dictionary : array-like of shape (n_components, n_features)
         Atoms, one per row.
@@ -104,7 +108,7 @@ def lmbda_max(X, dictionary):
     array([4.])
     """
     X, dictionary = check_problem(X, dictionary)
-    largest = [np.abs(X[rows] @ dictionary.T).max(axis=1) for rows in row_blocks(len(X))]
+    largest = [np.abs(x @ dictionary.T).max(axis=1) for x in dense_blocks(X)]
     return np.concatenate(largest).astype(X.dtype, copy=False)
 
 
@@ -117,7 +121,7 @@ def lmbda_grid(X, dictionary, n=10):
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : array-like or sparse matrix of shape (n_samples, n_features)
         Data.
     dictionary : array-like of shape (n_components, n_features)
         Atoms, one per row.
@@ -154,8 +158,8 @@ def lmbda_grid(X, dictionary, n=10):
 
 def sample_rows(X):
     """Up to 256 of the rows that are not zero, evenly spread."""
-    rows = np.flatnonzero(X.any(axis=1))
-    return X[rows[np.linspace(0, rows.size - 1, min(rows.size, _SAMPLE)).astype(int)]]
+    rows = np.flatnonzero(np.concatenate([x.any(axis=1) for x in dense_blocks(X)]))
+    return dense(X[rows[np.linspace(0, rows.size - 1, min(rows.size, _SAMPLE)).astype(int)]])
 
 
 def useful_range(energy, X):

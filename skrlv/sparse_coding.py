@@ -5,10 +5,10 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import sparse
 
-from skrlv._arrays import check_device, is_numpy, to_device
+from skrlv._arrays import check_device, to_device
 from skrlv._compat import Interval, StrOptions, validate_params
 from skrlv._dictionary_model import Coder
-from skrlv._threads import each_block
+from skrlv._threads import dense, each_block
 from skrlv._validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
 from skrlv.base import warn_unless_converged
 from skrlv.decoders import Dictionary
@@ -58,8 +58,8 @@ def sparse_encode(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
-        Data, float32 or float64.
+    X : array-like or sparse matrix of shape (n_samples, n_features)
+        Data, float32 or float64; a memory-mapped array or a sparse matrix is read a block of rows at a time.
     dictionary : array-like of shape (n_components, n_features)
         Atoms, one per row, used as they are.
     lmbda : float
@@ -79,7 +79,7 @@ def sparse_encode(
     n_jobs : int or None, default=None
         Threads; None is all cores of the process, or a joblib worker's share. The result is the same to the bit.
     sparse_output : bool, default=False
-        Whether to return a CSR matrix.
+        Whether to return a CSR matrix, built a block of rows at a time.
 
     Returns
     -------
@@ -106,12 +106,18 @@ def sparse_encode(
     X, dictionary = check_problem(X, dictionary)
     energy = lasso_energy(dictionary, lmbda, positive=positive, l2=l2, weights=weights)
     if init is not None:
-        init = check_codes(init, "init", len(dictionary), len(X))
+        init = check_codes(init, "init", len(dictionary), X.shape[0])
         if positive and (init < 0.0).any():
             raise ValueError("init has negative entries, but positive=True.")
-    solution = _exact(energy, X, init, tol=_code_tol(code_tol, X.dtype), n_jobs=n_jobs)
+    tol = _code_tol(code_tol, X.dtype)
+
+    def search(rows):
+        solution = _exact(energy, dense(X[rows]), None if init is None else init[rows], tol=tol)
+        return solution._replace(z=_stored(solution.z, sparse_output))
+
+    solution = joined(each_block(search, X.shape[0], n_jobs))
     warn_unless_converged(solution, "Raise code_tol.")
-    return sparse.csr_matrix(solution.z) if sparse_output else solution.z
+    return solution.z
 
 
 class SparseCoder(Coder):
@@ -253,12 +259,12 @@ class SparseCoder(Coder):
         self._positive, self._l2 = energy.regularizer.positive, energy.encoder_weight
 
     def _encode(self, energy, y, z0=None):
-        return _exact(energy, y, z0, tol=_code_tol(self.code_tol, y.dtype), n_jobs=self.n_jobs)
+        return _exact(energy, y, z0, tol=_code_tol(self.code_tol, y.dtype))
 
     def _as_features(self, z):
         if self.split_sign:
             z = np.hstack([np.maximum(z, 0.0), np.maximum(-z, 0.0)])
-        return sparse.csr_matrix(z) if self.sparse_output else z
+        return _stored(z, self.sparse_output)
 
     def _as_codes(self, Z):
         return Z[:, : self.n_components_] - Z[:, self.n_components_ :] if self.split_sign else Z
@@ -409,16 +415,10 @@ class FISTACoder(Coder):
 
     def _encode(self, energy, y, z0=None):
         tol = _code_tol(self.code_tol, self.components_.dtype)
-
-        def search(rows):
-            start = None if z0 is None else z0[rows]
-            return fista_restart(energy.given(y[rows]), start, max_iter=self.code_max_iter, tol=tol)
-
-        # On NumPy blocks go to threads; a device is kept busy by one large block.
-        return joined(each_block(search, len(y))) if is_numpy(y) else search(slice(None))
+        return fista_restart(energy.given(y), z0, max_iter=self.code_max_iter, tol=tol)
 
     def _as_features(self, z):
-        return sparse.csr_matrix(z) if self.sparse_output else z
+        return _stored(z, self.sparse_output)
 
 
 def _regularizer(choice, positive):
@@ -431,18 +431,18 @@ def _code_tol(code_tol, dtype):
     return float(code_tol)
 
 
-def _exact(energy, X, init, *, tol, n_jobs):
-    """Certified codes by homotopy in float64, over blocks of rows, in the dtype of X."""
+def _stored(z, as_csr):
+    """A block of codes as it is given out."""
+    return sparse.csr_matrix(z) if as_csr else z
 
-    def search(rows):
-        landscape = energy.given(X[rows].astype(np.float64, copy=False))
-        start = None if init is None else init[rows]
-        if X.dtype == np.float64:
-            return homotopy(landscape, start, tol=tol)
-        # Leave room for rounding, then certify what is given out.
-        solution = homotopy(landscape, start, tol=0.5 * tol)
-        z = solution.z.astype(X.dtype)
-        gaps = duality_gap(landscape, z.astype(np.float64))
-        return solution._replace(z=z, error=gaps, converged=gaps <= max(tol, _FLOAT32_GAP))
 
-    return joined(each_block(search, len(X), n_jobs))
+def _exact(energy, y, z0, *, tol):
+    """Certified codes of a block of rows, by homotopy in float64, in the dtype of the rows."""
+    landscape = energy.given(y.astype(np.float64, copy=False))
+    if y.dtype == np.float64:
+        return homotopy(landscape, z0, tol=tol)
+    # Leave room for rounding, then certify what is given out.
+    solution = homotopy(landscape, z0, tol=0.5 * tol)
+    z = solution.z.astype(y.dtype)
+    gaps = duality_gap(landscape, z.astype(np.float64))
+    return solution._replace(z=z, error=gaps, converged=gaps <= max(tol, _FLOAT32_GAP))

@@ -38,6 +38,7 @@ def test_floors_hold():
         ("inference/solution.py", "def late():\n    import torch"),
         ("_validation.py", "from skrlv.metrics import lmbda_max"),
         ("metrics.py", "from skrlv import base"),
+        ("sparse_coding.py", "from skrlv._warmup import warmup"),
         ("unknown_room.py", "x = 1"),
     ],
 )

@@ -1,6 +1,7 @@
 """SparseCoder and FISTACoder at their public face: the contract, line by line."""
 
 import re
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -331,14 +332,104 @@ def test_split_sign(digits, atoms):
 
 
 @both
-def test_sparse_output(Coder, digits, atoms):
-    dense = Coder(dictionary=atoms, lmbda=0.5).fit(digits)
-    csr = clone(dense).set_params(sparse_output=True).fit(digits).transform(digits[:20])
-    assert sparse.issparse(csr)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_output_has_the_bits_of_dense_output(Coder, dtype, digits, atoms):
+    X = digits[:600].astype(dtype)  # three blocks of rows
+    dense = Coder(dictionary=atoms, lmbda=0.5).fit(X)
+    csr = clone(dense).set_params(sparse_output=True).fit(X).transform(X)
     assert csr.format == "csr"
-    np.testing.assert_array_equal(csr.toarray(), dense.transform(digits[:20]))
+    assert csr.dtype == dtype
+    assert csr.nnz == np.count_nonzero(csr.data)
+    np.testing.assert_array_equal(csr.toarray(), dense.transform(X))
     np.testing.assert_array_equal(dense.inverse_transform(csr), dense.inverse_transform(csr.toarray()))
-    assert sparse.issparse(sparse_encode(digits[:5], atoms, 0.5, sparse_output=True))
+
+
+@pytest.mark.parametrize("split_sign", [False, True])
+def test_sparse_output_of_the_exact_coder(split_sign, digits, atoms):
+    options = {"dictionary": atoms, "lmbda": 0.5, "split_sign": split_sign}
+    Z = SparseCoder(**options).fit(digits).transform(digits)
+    csr = SparseCoder(**options, sparse_output=True).fit(digits).transform(digits)
+    np.testing.assert_array_equal(csr.toarray(), Z)
+    if not split_sign:
+        np.testing.assert_array_equal(sparse_encode(digits, atoms, 0.5, sparse_output=True).toarray(), Z)
+
+
+# rows that come a block at a time
+
+
+@pytest.fixture
+def peak():
+    """The most memory that a call takes at a time, in bytes."""
+
+    def measured(call):
+        tracemalloc.start()
+        try:
+            call()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    return measured
+
+
+def mapped(dtype, folder, rng):
+    X = np.memmap(folder / "X.dat", dtype=dtype, mode="w+", shape=(8192, 256))
+    X[:] = rng.standard_normal(X.shape)
+    X.flush()
+    return np.memmap(folder / "X.dat", dtype=dtype, mode="r", shape=X.shape)
+
+
+def scarce(dtype, folder, rng):
+    return sparse.random(8192, 256, density=0.05, format="csr", dtype=dtype, random_state=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("data", [mapped, scarce])
+@pytest.mark.parametrize("call", ["fit", "transform", "energy", "score", "sparse_encode", "duality_gap", "lmbda_max"])
+def test_memory_does_not_grow_with_the_rows(call, data, dtype, tmp_path, rng, peak):
+    X, D = data(dtype, tmp_path, rng), random_dictionary(8, 256)
+    coder = SparseCoder(dictionary=D, lmbda=0.3, sparse_output=True, n_jobs=1).fit(X[:300])
+    calls = {
+        "sparse_encode": lambda: sparse_encode(X, D, 0.3, sparse_output=True, n_jobs=1),
+        "duality_gap": lambda: duality_gap(X, np.zeros((len(D), X.shape[0])).T, D, 0.3),
+        "lmbda_max": lambda: lmbda_max(X, D),
+    }
+    used = peak(calls.get(call, lambda: getattr(coder, call)(X)))
+    assert used < 0.6 * 8192 * 256 * np.dtype(dtype).itemsize
+
+
+@both
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("form", ["csr_matrix", "csr_array", "csc_matrix", "coo_array"])
+def test_sparse_data_have_the_bits_of_dense_data(Coder, form, dtype, digits):
+    X = digits[:600].astype(dtype)
+    S = getattr(sparse, form)(X)
+    on_dense, on_sparse = (Coder(16, random_state=0, max_iter=2).fit(data) for data in (X, S))
+    np.testing.assert_array_equal(on_sparse.components_, on_dense.components_)
+    assert on_sparse.lmbda_ == on_dense.lmbda_
+    Z = on_dense.transform(X)
+    for call in ("transform", "energy", "score_samples", "score"):
+        np.testing.assert_array_equal(getattr(on_sparse, call)(S), getattr(on_dense, call)(X))
+    np.testing.assert_array_equal(on_sparse.energy(S, Z), on_dense.energy(X, Z))
+
+
+def test_functions_take_sparse_data(digits, atoms):
+    X, S = digits[:600], sparse.csr_matrix(digits[:600])
+    Z = sparse_encode(X, atoms, 0.5)
+    np.testing.assert_array_equal(sparse_encode(S, atoms, 0.5), Z)
+    np.testing.assert_array_equal(sparse_encode(S, atoms, 0.5, init=Z), sparse_encode(X, atoms, 0.5, init=Z))
+    np.testing.assert_array_equal(duality_gap(S, Z, atoms, 0.5), duality_gap(X, Z, atoms, 0.5))
+    np.testing.assert_array_equal(lmbda_max(S, atoms), lmbda_max(X, atoms))
+    np.testing.assert_array_equal(lmbda_grid(S, atoms), lmbda_grid(X, atoms))
+
+
+@pytest.mark.parametrize("sparse_output", [False, True])
+def test_codes_of_all_blocks_that_miss_the_tolerance_get_one_warning(sparse_output, digits, atoms):
+    coder = FISTACoder(dictionary=atoms, lmbda=0.3, sparse_output=sparse_output).fit(digits[:300])
+    coder.set_params(code_max_iter=3)
+    with pytest.warns(ConvergenceWarning, match="of 1000 codes") as caught:
+        coder.transform(sparse.csr_matrix(digits[:1000]))
+    assert len(caught) == 1
 
 
 @both
@@ -421,7 +512,7 @@ BAD_X = {
     "infinity": (np.array([[1.0, np.inf]]), ValueError, "infinity"),
     "complex": (np.ones((3, 2)) + 1j, ValueError, "[Cc]omplex"),
     "strings": (np.array([["a", "b"]]), ValueError, "could not convert"),
-    "sparse": (sparse.eye(4, format="csr"), TypeError, "[Ss]parse"),
+    "sparse NaN": (sparse.csr_matrix([[1.0, np.nan]]), ValueError, "NaN"),
 }
 
 

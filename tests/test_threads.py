@@ -1,6 +1,7 @@
 """Blocks of rows on threads: same bits, fair shares, no leaks."""
 
 import multiprocessing
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 import threadpoolctl
 from problems import random_dictionary
+from sklearn.base import clone
 
-from skrlv import sparse_encode
+from skrlv import SparseCoder, sparse_encode
 from skrlv._threads import each_block, n_threads, row_blocks
 
 
@@ -26,6 +28,18 @@ def blas_threads():
 def test_the_same_bits_for_every_n_jobs(problem, n_jobs):
     X, D = problem
     np.testing.assert_array_equal(sparse_encode(X, D, 0.3, n_jobs=n_jobs), sparse_encode(X, D, 0.3, n_jobs=1))
+
+
+def test_the_same_bits_for_every_n_jobs_after_pickling_and_from_many_callers(problem):
+    X, D = problem
+    one, two = (SparseCoder(dictionary=D, lmbda=0.3, sparse_output=True, n_jobs=n).fit(X) for n in (1, 2))
+    expected = one.transform(X)
+    coders = [two, pickle.loads(pickle.dumps(one)), pickle.loads(pickle.dumps(two))]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda coder: coder.transform(X), [one, *coders] * 4))
+    for codes in results:
+        for part in ("data", "indices", "indptr"):
+            np.testing.assert_array_equal(getattr(codes, part), getattr(expected, part))
 
 
 def test_blocks_cover_the_rows_once():
@@ -87,6 +101,9 @@ def test_a_child_forked_after_a_first_call_works(problem):
         pytest.skip("no fork here")
     X, D = problem
     expected = sparse_encode(X, D, 0.3)
+    coder = SparseCoder(8, max_iter=2, lmbda=0.3, random_state=0).fit(X)
     with multiprocessing.get_context("fork").Pool(1) as pool:
         codes = pool.apply_async(sparse_encode, (X, D, 0.3)).get(timeout=60)
+        fitted = pool.apply_async(clone(coder).fit, (X,)).get(timeout=60)
     np.testing.assert_array_equal(codes, expected)
+    np.testing.assert_array_equal(fitted.components_, coder.components_)

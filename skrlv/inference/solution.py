@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 
 class Solution(NamedTuple):
@@ -16,6 +17,7 @@ class Solution(NamedTuple):
 
 
 def joined(solutions):
-    """The solutions of consecutive blocks of rows, with NumPy codes, as one."""
-    names = ("z", "n_iter", "error", "converged")
-    return Solution(**{name: np.concatenate([getattr(part, name) for part in solutions]) for name in names})
+    """The solutions of consecutive blocks of rows, with NumPy or CSR codes, as one."""
+    z, *records = zip(*(part[:4] for part in solutions), strict=True)
+    codes = sparse.vstack(z, format="csr") if sparse.issparse(z[0]) else np.concatenate(z)
+    return Solution(codes, *map(np.concatenate, records))

@@ -1,0 +1,39 @@
+"""After a warm-up nothing is left to compile."""
+
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+from numba.core.dispatcher import Dispatcher
+from problems import random_dictionary
+
+import skrlv
+from skrlv import kernels
+
+WARMED = {"homotopy", "coordinate_descent", "fista_restart"}  # what inference calls; the rest they call themselves
+
+
+def compiled():
+    """Signatures of every kernel that Python calls."""
+    modules = [importlib.import_module(m.name) for m in pkgutil.iter_modules(kernels.__path__, "skrlv.kernels.")]
+    found = {name: value for module in modules for name, value in vars(module).items() if isinstance(value, Dispatcher)}
+    return {name: set(found[name].signatures) for name in WARMED}
+
+
+def test_it_returns_nothing():
+    assert skrlv.warmup() is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nothing_is_compiled_afterwards(dtype, rng):
+    skrlv.warmup()
+    before = compiled()
+    X, D = rng.normal(size=(50, 10)).astype(dtype), random_dictionary(20, 10).astype(dtype)
+    Z = skrlv.sparse_encode(X, D, 0.3, positive=True, l2=0.1, weights=np.ones(20))
+    skrlv.sparse_encode(X, D, 0.3, init=Z)
+    skrlv.SparseCoder(8, max_iter=2, lmbda=0.3).fit(X).score(X)
+    for regularizer in ("l1", "elastic_net"):
+        skrlv.FISTACoder(8, max_iter=2, lmbda=0.3, regularizer=regularizer).fit(X)
+    assert compiled() == before
+    assert all(before.values())
