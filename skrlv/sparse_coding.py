@@ -125,7 +125,7 @@ class SparseCoder(Coder):
 
     .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1 + \tfrac{l_2}{2} \|z\|_2^2
 
-    `transform` minimises over z by coordinate descent with a certificate on each row; `fit` learns the unit-norm
+    `transform` minimises over z by homotopy with a certificate on each row; `fit` learns the unit-norm
     atoms, the rows of D, from the statistics of codes and data.
 
     Parameters

@@ -5,6 +5,8 @@ Here the running sums stay in registers: two to four times faster where the matr
 After a change of this file remove the ``__pycache__`` of this folder: numba stamps only the file of a kernel.
 """
 
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -64,7 +66,7 @@ def outer_product(n_vectors):
 
 
 @intrinsic
-def least(context, x):
+def _least(context, x):
     """An intrinsic: the smallest entry of x, whose size is whole vectors; no NaN."""
 
     def emit(target, builder, signature, values):
@@ -85,6 +87,9 @@ def least(context, x):
         return entries[0]
 
     return x.dtype(x), emit
+
+
+least: Any = _least  # numba hands in the context
 
 
 class _Emitter:
