@@ -94,6 +94,12 @@ class Dictionary(LinearDecoder):
         return self.atoms @ self.atoms.T
 
     @cached_property
+    def single(self):
+        """The same atoms in float32."""
+        xp = namespace(self.atoms)
+        return Dictionary(xp.astype(self.atoms, xp.float32, copy=False))
+
+    @cached_property
     def lipschitz(self):
         n_components, n_features = self.atoms.shape
         smaller = self.gram if n_components <= n_features else self.atoms.T @ self.atoms

@@ -4,11 +4,11 @@ r"""Floor 3: the equation, and the equation once the data are given.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from skrlv._arrays import device, namespace, squares_per_sample, zeros
+from skrlv._arrays import aligned, device, namespace, squares_per_sample, zeros
 from skrlv.costs import Cost, SquaredError
 from skrlv.decoders import Dictionary, LinearDecoder
 from skrlv.encoders import Encoder
@@ -84,9 +84,15 @@ class Energy:
     def gram(self):
         """Curvature of a quadratic smooth part: the decoder's Gram matrix + encoder_weight I."""
         gram = self.decoder.gram
-        if not self.encoder_weight:
-            return gram
-        return gram + self.encoder_weight * namespace(gram).eye(gram.shape[0], dtype=gram.dtype, device=device(gram))
+        if self.encoder_weight:
+            eye = namespace(gram).eye(gram.shape[0], dtype=gram.dtype, device=device(gram))
+            gram = gram + self.encoder_weight * eye
+        return aligned(gram)
+
+    @cached_property
+    def single(self):
+        """The same energy with atoms in float32."""
+        return replace(self, decoder=self.decoder.single)
 
     @cached_property
     def lipschitz(self):

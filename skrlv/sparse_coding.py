@@ -13,11 +13,10 @@ from skrlv._validation import LASSO_PARAMETERS, check_codes, check_problem, lass
 from skrlv.base import warn_unless_converged
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
-from skrlv.inference import duality_gap, fista_restart, homotopy, joined
+from skrlv.inference import fista_restart, homotopy, joined, mixed_homotopy
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
-_FLOAT32_GAP = 1e-6  # rounding codes to float32 alone opens gaps about this wide, and wider between twin atoms
 
 _N_JOBS = [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None]
 _COMMON = {
@@ -437,12 +436,7 @@ def _stored(z, as_csr):
 
 
 def _exact(energy, y, z0, *, tol):
-    """Certified codes of a block of rows, by homotopy in float64, in the dtype of the rows."""
-    landscape = energy.given(y.astype(np.float64, copy=False))
-    if y.dtype == np.float64:
-        return homotopy(landscape, z0, tol=tol)
-    # Leave room for rounding, then certify what is given out.
-    solution = homotopy(landscape, z0, tol=0.5 * tol)
-    z = solution.z.astype(y.dtype)
-    gaps = duality_gap(landscape, z.astype(np.float64))
-    return solution._replace(z=z, error=gaps, converged=gaps <= max(tol, _FLOAT32_GAP))
+    """Certified codes of a block of rows, in their dtype."""
+    if y.dtype == np.float32:
+        return mixed_homotopy(energy, y, z0, tol=tol)
+    return homotopy(energy.given(y), z0, tol=tol)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skrlv.inference.coordinate_descent import coordinate_descent
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
 
@@ -40,7 +41,18 @@ def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     from skrlv.kernels import lasso
 
     problem, z = lasso_start(landscape, z0)
-    bends, sweeps, gaps = np.zeros(len(z), dtype=np.int64), np.empty(len(z), dtype=np.int64), np.empty(len(z))
-    kernel.homotopy(problem.gram, problem.correlations, problem.thresholds, problem.positive, bends, z)
-    lasso.coordinate_descent(*problem.arrays, float(tol), int(max_iter), sweeps, gaps, z)
-    return Solution(z, bends + sweeps, gaps, gaps <= tol)
+    gram, correlations, half_norms, thresholds, positive = problem.arrays
+    n_iter, gaps, residual = np.empty(len(z), dtype=np.int64), np.empty(len(z)), np.empty_like(correlations)
+    kernel.homotopy(gram, correlations, thresholds, positive, n_iter, residual, z)
+    lasso.relative_gaps(gram, correlations, half_norms, thresholds, positive, residual, z, gaps)
+    solution = Solution(z, n_iter, gaps, gaps <= tol)
+    return solution if solution.converged.all() else _mended(landscape, solution, max_iter, tol)
+
+
+def _mended(landscape, solution, max_iter, tol):
+    """Rows that did not arrive go on by coordinate descent."""
+    missed = np.flatnonzero(~solution.converged)
+    rest = coordinate_descent(landscape.take(missed), solution.z[missed], max_iter=max_iter, tol=tol)
+    solution.z[missed], solution.error[missed], solution.converged[missed] = rest.z, rest.error, rest.converged
+    solution.n_iter[missed] += rest.n_iter
+    return solution

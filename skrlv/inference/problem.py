@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skrlv._arrays import is_numpy
+from skrlv._arrays import aligned, is_numpy
 from skrlv.regularizers import LassoFamily
 
 
@@ -38,7 +38,7 @@ def lasso_problem(landscape):
     if ridge:
         gram = gram + ridge * np.eye(n_components, dtype=gram.dtype)
     return LassoProblem(
-        np.ascontiguousarray(gram),
+        aligned(gram),
         np.ascontiguousarray(correlations),
         half_norms,
         np.asarray(regularizer.thresholds(lmbda, n_components), dtype=gram.dtype),

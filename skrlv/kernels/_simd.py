@@ -71,25 +71,67 @@ def _least(context, x):
 
     def emit(target, builder, signature, values):
         code = _Emitter(target, builder, signature, values)
-        size = target.make_array(signature.args[0])(target, builder, values[0]).nitems
-        count = builder.udiv(size, ir.Constant(_INT, LANES))
 
         def lower(i, best):
-            vector = code.load(0, builder.mul(i, ir.Constant(_INT, LANES)), 0)
-            return [builder.select(builder.fcmp_ordered("<", vector, best[0]), vector, best[0])]
+            return [code.smaller(code.load(0, builder.mul(i, code.lanes), 0), best[0])]
 
-        infinite = ir.Constant(code.vector, [ir.Constant(code.number, float("inf"))] * LANES)
-        (best,) = code.loop(count, lower, [infinite])
-        entries = [builder.extract_element(best, ir.Constant(ir.IntType(32), lane)) for lane in range(LANES)]
-        while len(entries) > 1:
-            pairs = zip(entries[::2], entries[1::2], strict=True)
-            entries = [builder.select(builder.fcmp_ordered("<", a, b), a, b) for a, b in pairs]
-        return entries[0]
+        (best,) = code.loop(code.n_vectors(), lower, [code.repeated(ir.Constant(code.number, float("inf")))])
+        return code.folded(best, code.smaller)
 
     return x.dtype(x), emit
 
 
-least: Any = _least  # numba hands in the context
+@intrinsic
+def _largest(context, x):
+    """An intrinsic: the largest magnitude in the whole vectors of x; NaN where an entry is not finite."""
+
+    def emit(target, builder, signature, values):
+        code = _Emitter(target, builder, signature, values)
+
+        def raise_to(i, carried):
+            vector = code.load(0, builder.mul(i, code.lanes), 0)
+            magnitude = builder.select(builder.fcmp_ordered("<", vector, code.zero), builder.fneg(vector), vector)
+            return [code.larger(magnitude, carried[0]), builder.fadd(carried[1], builder.fsub(vector, vector))]
+
+        best, nothing = code.loop(code.n_vectors(), raise_to, [code.zero, code.zero])
+        return builder.fadd(code.folded(best, code.larger), code.folded(nothing, builder.fadd))
+
+    return x.dtype(x), emit
+
+
+@intrinsic
+def _count_above(context, x, level):
+    """An intrinsic: how many entries of x, whose size is whole vectors, exceed level."""
+
+    def emit(target, builder, signature, values):
+        code = _Emitter(target, builder, signature, values)
+        bound = code.repeated(values[1])
+
+        def count(i, carried):
+            return [builder.add(carried[0], builder.zext(builder.ctpop(code.above(i, bound)), _INT))]
+
+        return code.loop(code.n_vectors(), count, [ir.Constant(_INT, 0)])[0]
+
+    return types.intp(x, x.dtype), emit
+
+
+@intrinsic
+def _any_above(context, x, at, level):
+    """An intrinsic: whether an entry of the vector of x that begins at entry at exceeds level."""
+
+    def emit(target, builder, signature, values):
+        code = _Emitter(target, builder, signature, values)
+        mask = code.above(builder.udiv(values[1], code.lanes), code.repeated(values[2]))
+        return builder.icmp_unsigned("!=", mask, ir.Constant(mask.type, 0))
+
+    return types.boolean(x, types.intp, x.dtype), emit
+
+
+# numba hands in the context
+least: Any = _least
+largest: Any = _largest
+count_above: Any = _count_above
+any_above: Any = _any_above
 
 
 class _Emitter:
@@ -100,6 +142,7 @@ class _Emitter:
         self.number = target.get_value_type(signature.args[0].dtype)
         self.bytes_each = signature.args[0].dtype.bitwidth // 8
         self.vector = ir.VectorType(self.number, LANES)
+        self.lanes = ir.Constant(_INT, LANES)
         self.zero = ir.Constant(self.vector, [ir.Constant(self.number, 0.0)] * LANES)
 
     def loop(self, n, body, carried):
@@ -119,6 +162,29 @@ class _Emitter:
         builder.branch(test)
         builder.position_at_end(after)
         return present
+
+    def n_vectors(self):
+        """How many whole vectors the first array has."""
+        array = self.target.make_array(self.types[0])(self.target, self.builder, self.values[0])
+        return self.builder.udiv(array.nitems, self.lanes)
+
+    def above(self, i, bound):
+        """Which entries of the i-th vector of the first array exceed those of bound, one bit each."""
+        vector = self.load(0, self.builder.mul(i, self.lanes), 0)
+        return self.builder.bitcast(self.builder.fcmp_ordered(">", vector, bound), ir.IntType(LANES))
+
+    def smaller(self, a, b):
+        return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
+
+    def larger(self, a, b):
+        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
+    def folded(self, vector, pair):
+        """The lanes of a vector, joined two by two."""
+        lanes = [self.builder.extract_element(vector, ir.Constant(ir.IntType(32), lane)) for lane in range(LANES)]
+        while len(lanes) > 1:
+            lanes = [pair(a, b) for a, b in zip(lanes[::2], lanes[1::2], strict=True)]
+        return lanes[0]
 
     def read(self, position, index):
         return self.builder.load(self._pointer(position, index))

@@ -17,8 +17,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skrlv.kernels._jit import kernel
-from skrlv.kernels._simd import LANES, least, outer_1, outer_2, outer_4, outer_8, sum_1, sum_2, sum_4, sum_8
+from skrlv.kernels._jit import kernel, lean
+from skrlv.kernels._simd import (
+    LANES,
+    any_above,
+    count_above,
+    largest,
+    least,
+    outer_1,
+    outer_2,
+    outer_4,
+    outer_8,
+    sum_1,
+    sum_2,
+    sum_4,
+    sum_8,
+)
 
 FEW = 16  # atoms that join at a time, about; measured best between 8 and 128
 DEPTH = 0.3  # of the most by which an atom left out breaks the conditions; there a walk but the first ends
@@ -46,7 +60,7 @@ class Walk(NamedTuple):
     order: Any  # (k,) 0, 1, 2 ...
 
 
-@kernel
+@lean
 def padded(n):
     """n rounded up to whole vectors."""
     return (n + LANES - 1) // LANES * LANES
@@ -60,7 +74,7 @@ def room(n, like):
     return buffer[skip : skip + n]
 
 
-@kernel
+@lean
 def sum_rows(flat, stride, which, weights, n, out):
     """out = sum of n rows of a flat matrix, which[i] times weights[i]; out[:] is as long as is asked of the rows."""
     at, whole = 0, out.size - out.size % LANES
@@ -81,20 +95,29 @@ def sum_rows(flat, stride, which, weights, n, out):
             out[j] += weights[i] * flat[which[i] * stride + j]
 
 
-@kernel
+@lean
 def add_scaled(out, weight, x):
     for i in range(out.size):
         out[i] += weight * x[i]
 
 
-@kernel
+@lean
 def fill(x, start, stop, value):
     """x[start:stop] = value; the loop compiles in a tenth of the time."""
     for i in range(start, stop):
         x[i] = value
 
 
-@kernel
+@lean
+def magnitude(x):
+    """The largest magnitude in x; NaN where an entry is not finite."""
+    top, nothing = largest(x), x[0] * 0
+    for j in range(x.size - x.size % LANES, x.size):
+        top, nothing = max(top, abs(x[j])), nothing + (x[j] - x[j])
+    return top + nothing
+
+
+@lean
 def add_outer(flat, stride, n, width, weight, x):
     """Add weight x x^T to the first n rows and width columns of a flat matrix; width is whole vectors."""
     at = 0
@@ -111,7 +134,7 @@ def add_outer(flat, stride, n, width, weight, x):
         outer_1(flat, stride, at, weight, x, n)
 
 
-@kernel
+@lean
 def spread(flat, n, stride, wider, scratch):
     """Move the rows of a flat matrix, n by n, apart to a wider stride."""
     for i in range(n - 1, 0, -1):
@@ -121,7 +144,7 @@ def spread(flat, n, stride, wider, scratch):
             flat[i * wider + j] = scratch[j]
 
 
-@kernel
+@lean
 def admit(walk, stride, inverse_stride, n, place, code, sign, pull, thin):
     """Put an atom on the support of n atoms: border the inverse, turn the velocity. False where it depends on them."""
     inverse, column, solved, width, wider = walk.inverse, walk.column, walk.solved, padded(n), padded(n + 1)
@@ -148,7 +171,7 @@ def admit(walk, stride, inverse_stride, n, place, code, sign, pull, thin):
     return True
 
 
-@kernel
+@lean
 def roomy(walk, n, inverse_stride):
     """The stride of an inverse that has room for one more row than n."""
     if padded(n + 1) <= inverse_stride:
@@ -158,7 +181,7 @@ def roomy(walk, n, inverse_stride):
     return wider
 
 
-@kernel
+@lean
 def expel(walk, inverse_stride, n, i):
     """Take the i-th atom off the support of n atoms; the last takes its place."""
     inverse, solved, width, last = walk.inverse, walk.solved, padded(n), n - 1
@@ -179,7 +202,7 @@ def expel(walk, inverse_stride, n, i):
         inverse[last * inverse_stride + j], inverse[j * inverse_stride + last] = 0.0, 0.0
 
 
-@kernel
+@lean
 def first_least(x):
     """Smallest entry, at least zero, and where it is first."""
     smallest = least(x)
@@ -189,7 +212,7 @@ def first_least(x):
     return np.inf, -1
 
 
-@kernel
+@lean
 def next_atom(walk, m, n, e, positive, left, thin):
     """By how much e falls until an atom off the support reaches its threshold, and which; not who just left.
 
@@ -213,7 +236,7 @@ def next_atom(walk, m, n, e, positive, left, thin):
     return first_least(until[:m])
 
 
-@kernel
+@lean
 def next_zero(walk, n):
     """By how much e falls until a code on the support reaches zero, and which."""
     code, sign, velocity, until = walk.code, walk.sign, walk.velocity, walk.until
@@ -224,7 +247,7 @@ def next_zero(walk, n):
     return first_least(until[: padded(n)])
 
 
-@kernel
+@lean
 def blocked_by(walk, n, sign):
     """How far an atom that depends on the support may take its place before a code is zero, and which.
 
@@ -239,7 +262,7 @@ def blocked_by(walk, n, sign):
     return furthest, which
 
 
-@kernel
+@lean
 def follow(walk, stride, inverse_stride, m, n, e, floor, positive, thin):
     """Let e fall to the floor. Returns the inverse's stride, the support's size, the bends, and what is left of e."""
     left, width = np.int64(-1), padded(m)
@@ -275,31 +298,29 @@ def follow(walk, stride, inverse_stride, m, n, e, floor, positive, thin):
     return inverse_stride, n, BENDS * m, e
 
 
-@kernel
+@lean
 def level_of_few(excess):
     """What about FEW of the violations exceed; 0 where they are not many more."""
-    level, top = 0.0, excess.max()
+    top = largest(excess)
+    level = top * 0  # of its dtype
     for _ in range(32):  # ties cannot be parted
-        n_above = 0
-        for j in range(excess.size):
-            n_above += excess[j] > level
-        if n_above <= FEW + FEW // 2:
+        if count_above(excess, level) <= FEW + FEW // 2:
             break
         level += 0.15 * (top - level)
     return level
 
 
-@kernel
+@lean
 def pack(walk, gram, m_before, m, stride_before, stride):
     """Fill the walk's Gram matrix with the atoms from m_before on, and move the earlier apart."""
     if stride > stride_before:
         spread(walk.gram, m_before, stride_before, stride, walk.drift)
     for i in range(m_before, m):
-        row, packed = gram[walk.atoms[i]], walk.gram[i * stride : (i + 1) * stride]
+        row = gram[walk.atoms[i]]
         for j in range(m):
-            packed[j] = row[walk.atoms[j]]
+            walk.gram[i * stride + j] = row[walk.atoms[j]]
         for j in range(m_before):
-            walk.gram[j * stride + i] = packed[j]
+            walk.gram[j * stride + i] = walk.gram[i * stride + j]
     width = padded(m)
     for i in range(m):
         fill(walk.gram, i * stride + m, i * stride + width, 0.0)
@@ -332,19 +353,20 @@ def new_walk(k, like):
     )
 
 
-@kernel
-def resume(walk, gram, thresholds, code, inverse_stride):
+@lean
+def resume(walk, gram, thresholds, code, stride, inverse_stride):
     """Take up a code: its atoms join, and form the support, but for those that depend on others.
 
     Returns the number of atoms, their stride, that of the inverse, and the size of the support.
     """
     m = n = none = np.int64(0)  # a literal 0 would compile all that is called here once more
-    for j in range(code.size):
-        if code[j] != 0.0:
-            walk.atoms[m], walk.thresholds[m] = j, thresholds[j]
-            m += 1
-    stride = padded(m)
-    pack(walk, gram, none, m, none, stride)
+    if magnitude(code) > 0.0:
+        for j in range(code.size):
+            if code[j] != 0.0:
+                walk.atoms[m], walk.thresholds[m] = j, thresholds[j]
+                m += 1
+    stride = max(stride, padded(m))
+    pack(walk, gram, none, m, stride, stride)
     for i in range(m):
         inverse_stride, start = roomy(walk, n, inverse_stride), code[walk.atoms[i]]
         if admit(walk, stride, inverse_stride, n, i, start, math.copysign(1.0, start), 0.0, thinnest(code)):
@@ -352,13 +374,13 @@ def resume(walk, gram, thresholds, code, inverse_stride):
     return m, stride, inverse_stride, n
 
 
-@kernel
+@lean
 def thinnest(x):
     """An atom of which the support leaves no more than this share depends on it."""
     return 0.1 * math.sqrt(np.finfo(x.dtype).eps)
 
 
-@kernel
+@lean
 def residual_correlations(walk, flat, q, n, chosen, weights, c):
     """c = q - G z over all atoms."""
     for i in range(n):
@@ -368,23 +390,21 @@ def residual_correlations(walk, flat, q, n, chosen, weights, c):
         c[j] = q[j] - c[j]
 
 
-@kernel
+@lean
 def broken_by(walk, m, n, c, thresholds, positive, chosen, excess):
     """By how much each atom that is not in the walk breaks the conditions. Returns the most of all, the walk's too.
 
     walk.pull is left as c minus its target.
     """
     for j in range(c.size):
-        excess[j] = (c[j] if positive else abs(c[j])) - thresholds[j]
+        excess[j] = max((c[j] if positive else abs(c[j])) - thresholds[j], 0.0)
     for i in range(m):
         if walk.thresholds[i] == np.inf:
             excess[walk.atoms[i]] = 0.0
     for i in range(n):
         walk.pull[i] = c[chosen[i]] - walk.sign[i] * thresholds[chosen[i]]
         excess[chosen[i]] = 0.0
-    e = 0.0
-    for j in range(c.size):
-        e = max(e, excess[j])
+    e = largest(excess)
     for i in range(n):
         e = max(e, abs(walk.pull[i]))
     for i in range(m):
@@ -392,17 +412,19 @@ def broken_by(walk, m, n, c, thresholds, positive, chosen, excess):
     return e
 
 
-@kernel
+@lean
 def join(walk, gram, thresholds, excess, m, stride):
     """Let those atoms join the walk that break the conditions most.
 
     Returns how many it has now, the stride, and how far e may fall before all atoms should be looked at again.
     """
     level, m_before, stride_before = level_of_few(excess), m, stride
-    for j in range(excess.size):
-        if excess[j] > level:
-            walk.atoms[m], walk.thresholds[m] = j, thresholds[j]
-            m += 1
+    for at in range(0, excess.size, LANES):
+        if any_above(excess, at, level):
+            for j in range(at, at + LANES):
+                if excess[j] > level:
+                    walk.atoms[m], walk.thresholds[m] = j, thresholds[j]
+                    m += 1
     if padded(m) > stride:  # room for more, and an odd number of vectors: rows do not share the sets of a cache
         stride = min(padded(m + m // 2) // LANES | 1, walk.c.size // LANES) * LANES
     if m > m_before:
@@ -410,40 +432,54 @@ def join(walk, gram, thresholds, excess, m, stride):
     return m, stride, DEPTH * level if m_before > 0 else 0.0
 
 
+@lean
+def write_down(walk, n, code):
+    """Write the code of a walk out, without entries that rounding carried past zero. Whether there were none."""
+    fill(code, 0, code.size, 0.0)
+    clean = True
+    for i in range(n):
+        if walk.code[i] * walk.sign[i] > 0.0:
+            code[walk.atoms[walk.support[i]]] = walk.code[i]
+        else:
+            walk.code[i], clean = 0.0, False
+    return clean
+
+
 @kernel
-def homotopy(gram, correlations, thresholds, positive, n_iter, z):
-    """Walk each row from its code in z to its minimum; n_iter counts the bends.
+def homotopy(gram, correlations, thresholds, positive, n_iter, residual, z):
+    """Walk each row from its code in z to its minimum; n_iter counts the bends, residual is q - G z at the end.
 
     Where atoms depend on each other, or rounding wins, a row may end a little above: certify what comes out.
     """
     n_rows, k = correlations.shape
     flat = gram.reshape(k * k)
     walk = new_walk(k, gram)
-    c, excess, weights, chosen = room(k, gram), room(k, gram), room(k, gram), np.zeros(k, np.int64)
-    inverse_stride = min(9 * LANES, walk.c.size)
+    excess, weights, chosen = room(padded(k), gram), room(k, gram), np.zeros(k, np.int64)
+    fill(excess, k, excess.size, 0.0)
+    stride = inverse_stride = min(9 * LANES, walk.c.size)  # what a row needed is kept for the next
     for row in range(n_rows):
-        q, code = correlations[row], z[row]
-        nothing, before, n_iter[row] = 64.0 * np.finfo(gram.dtype).eps * np.abs(q).max(), np.inf, 0  # rounding
+        q, c, code = correlations[row], residual[row], z[row]
+        nothing, before, n_iter[row] = 64.0 * np.finfo(gram.dtype).eps * magnitude(q), np.inf, 0  # rounding
         if not nothing < np.inf:
+            fill(c, 0, k, np.nan)
             continue
-        m, stride, inverse_stride, n = resume(walk, gram, thresholds, code, inverse_stride)
+        m, stride, inverse_stride, n = resume(walk, gram, thresholds, code, stride, inverse_stride)
         for _ in range(WALKS):
             residual_correlations(walk, flat, q, n, chosen, weights, c)
+            current = True
             e, m_before = broken_by(walk, m, n, c, thresholds, positive, chosen, excess), m
             m, stride, floor = join(walk, gram, thresholds, excess, m, stride)
-            if e <= nothing or (m == m_before and e > 0.5 * before):
+            if not e > nothing or (m == m_before and e > 0.5 * before):
                 break
             for i in range(m):
                 walk.c[i] = c[walk.atoms[i]]
             for i in range(n):
                 walk.pull[i] /= e
             sum_rows(walk.inverse, inverse_stride, walk.order, walk.pull, n, walk.velocity[: padded(n)])
-            before = e
+            before, current = e, False
             inverse_stride, n, bends, e = follow(walk, stride, inverse_stride, m, n, e, floor, positive, thinnest(code))
             n_iter[row] += bends + 1
             if e > floor:
                 break
-        fill(code, 0, k, 0.0)
-        for i in range(n):
-            if walk.code[i] * walk.sign[i] > 0.0:
-                code[walk.atoms[walk.support[i]]] = walk.code[i]
+        if not (write_down(walk, n, code) and current):
+            residual_correlations(walk, flat, q, n, chosen, weights, c)

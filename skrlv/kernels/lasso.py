@@ -25,11 +25,11 @@ def shrink(v, threshold, positive):
 
 @kernel
 def add_columns(gram, weights, out):
-    """out (k,) += G weights, four non-zero weights at a time so that out is loaded and stored less often."""
-    k = weights.size
+    """out += weights @ gram, four non-zero weights at a time so that out is loaded and stored less often."""
+    k = out.size
     found = np.empty(4, dtype=np.int64)
     n_found = 0
-    for j in range(k):
+    for j in range(weights.size):
         if weights[j] != 0.0:
             found[n_found] = j
             n_found += 1
@@ -48,10 +48,21 @@ def add_columns(gram, weights, out):
 
 
 @kernel
+def share_of_energy(smooth, half_norm, price, used, scale, slack, n_used):
+    """The relative gap from its parts; infinite where an overflow, or the loss of a tiny square, leaves it open."""
+    gap = (1.0 - scale) ** 2 * smooth + max(price - scale * used, 0.0) + slack * math.sqrt(2.0 * half_norm)
+    unit = max(smooth + price, 1e-3 * half_norm)
+    if unit == 0.0:
+        return math.inf if scale < 1.0 or slack > 0.0 or n_used > 0 else 0.0
+    return gap / unit if gap < math.inf else math.inf
+
+
+@kernel
 def relative_gap(gram, q, half_norm, thresholds, positive, c, z):
     """Relative duality gap of one row with residual correlations c = q - G z; see inference.duality_gap."""
-    inner, price, used, scale, slack = 0.0, 0.0, 0.0, 1.0, 0.0
+    inner, price, used, scale, slack, n_used = 0.0, 0.0, 0.0, 1.0, 0.0, 0
     for j in range(z.size):
+        n_used += z[j] != 0.0
         reach = c[j] if positive else abs(c[j])
         inner += z[j] * (q[j] + c[j])
         if thresholds[j] > 0.0:
@@ -65,12 +76,57 @@ def relative_gap(gram, q, half_norm, thresholds, positive, c, z):
             slack = max(slack, reach / math.sqrt(gram[j, j]))
     if not abs(inner) + abs(used) < math.inf:
         return math.inf
-    smooth = max(half_norm - 0.5 * inner, 0.0)
-    gap = (1.0 - scale) ** 2 * smooth + max(price - scale * used, 0.0) + slack * math.sqrt(2.0 * half_norm)
-    unit = max(smooth + price, 1e-3 * half_norm)
-    if unit == 0.0:  # a zero row, or one so small that its square is lost: then nothing is certified
-        return math.inf if scale < 1.0 or slack > 0.0 or np.any(z != 0.0) else 0.0
-    return gap / unit if gap < math.inf else math.inf  # also where an overflow made it NaN
+    return share_of_energy(max(half_norm - 0.5 * inner, 0.0), half_norm, price, used, scale, slack, n_used)
+
+
+@kernel
+def relative_gaps(gram, correlations, half_norms, thresholds, positive, residual, z, gaps):
+    """The relative gap of each row with its residual correlations."""
+    for row in range(len(gaps)):
+        gaps[row] = relative_gap(gram, correlations[row], half_norms[row], thresholds, positive, residual[row], z[row])
+
+
+@kernel
+def gaps_of_float32(atoms, norms, ridge, thresholds, positive, y, residual, z, gaps):
+    """The relative gap of each row in float64, of codes and residual correlations in float32.
+
+    The residual is formed anew, and so are its products with atoms in use, or so near their thresholds that rounding
+    may have hidden them: each of its sums adds at most their number of terms in units of 2^-24 of what is summed.
+    """
+    (k, n_features), unit = atoms.shape, 2.0**-24
+    r, minus_z = np.empty(n_features), np.empty(k)
+    for row in range(len(gaps)):
+        half_norm, n_used, length, smooth = 0.0, 0, 0.0, 0.0
+        for i in range(n_features):
+            r[i] = y[row, i]
+            half_norm += 0.5 * r[i] * r[i]
+        for j in range(k):
+            minus_z[j] = -z[row, j]
+            n_used += minus_z[j] != 0.0
+            length += norms[j] * abs(minus_z[j])
+            smooth += 0.5 * ridge * minus_z[j] * minus_z[j]
+        add_columns(atoms, minus_z, r)
+        for i in range(n_features):
+            smooth += 0.5 * r[i] * r[i]
+        doubt = 1.1 * unit * (n_features + n_used + 8) * (length + math.sqrt(2.0 * half_norm))
+        price, used, scale, slack = 0.0, 0.0, 1.0, 0.0
+        for j in range(k):
+            reach = residual[row, j] if positive else abs(residual[row, j])
+            if minus_z[j] == 0.0 and reach + doubt * norms[j] < thresholds[j]:
+                continue
+            c = ridge * minus_z[j]
+            for i in range(n_features):
+                c += atoms[j, i] * r[i]
+            reach = c if positive else abs(c)
+            if thresholds[j] > 0.0:
+                price += thresholds[j] * abs(minus_z[j])
+                used -= minus_z[j] * c
+                if reach * scale > thresholds[j]:
+                    scale = thresholds[j] / reach
+            else:
+                reach = abs(c) if minus_z[j] != 0.0 else reach
+                slack = max(slack, reach / math.sqrt(norms[j] * norms[j] + ridge))
+        gaps[row] = share_of_energy(smooth, half_norm, price, used, scale, slack, n_used)
 
 
 @kernel
