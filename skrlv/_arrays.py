@@ -70,11 +70,17 @@ def aligned(x):
     """A NumPy array in C order that begins on a cache line, where vectors are read fastest; others as they are."""
     if not is_numpy(x) or (x.flags.c_contiguous and x.ctypes.data % 64 == 0):
         return x
-    buffer = np.empty(x.size + 64 // x.itemsize, dtype=x.dtype)
-    start = -buffer.ctypes.data % 64 // x.itemsize
-    out = buffer[start : start + x.size].reshape(x.shape)
+    out = empty_aligned(x.size, x.dtype).reshape(x.shape)
     out[...] = x
     return out
+
+
+def empty_aligned(size, dtype):
+    """A vector of NumPy that begins on a cache line."""
+    dtype = np.dtype(dtype)
+    buffer = np.empty(size + 64 // dtype.itemsize, dtype=dtype)
+    start = -buffer.ctypes.data % 64 // dtype.itemsize
+    return buffer[start : start + size]
 
 
 def shrink(v, t):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from skrlv._validation import lasso_energy
+from skrlv.inference import coordinate_descent
 from skrlv.sparse_coding import FISTACoder, sparse_encode
 
 
@@ -19,8 +21,10 @@ def warmup():
     >>> import skrlv
     >>> skrlv.warmup()
     """
+    random = np.random.RandomState(0)
     for dtype in (np.float32, np.float64):
-        atoms = np.eye(2, 3, dtype=dtype)
-        X = np.ones((2, 3), dtype=dtype)
+        atoms, X = random.randn(2, 3).astype(dtype), random.randn(2, 3).astype(dtype)
         sparse_encode(X, atoms, 0.5, n_jobs=1)
         FISTACoder(dictionary=atoms, lmbda=0.5).fit(X).transform(X)
+    sparse_encode(X.astype(np.float32), atoms, 0.5, n_jobs=1)
+    coordinate_descent(lasso_energy(atoms, 0.5).given(X))

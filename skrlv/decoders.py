@@ -84,7 +84,7 @@ class Dictionary(LinearDecoder):
     def code_shape(self):
         return self.atoms.shape[:1]
 
-    @property
+    @cached_property
     def squared_norms(self):
         return squares_per_sample(self.atoms)
 
@@ -98,6 +98,11 @@ class Dictionary(LinearDecoder):
         """The same atoms in float32."""
         xp = namespace(self.atoms)
         return Dictionary(xp.astype(self.atoms, xp.float32, copy=False))
+
+    @cached_property
+    def is_single(self):
+        """Whether float32 holds the atoms exactly."""
+        return bool(namespace(self.atoms).all(self.single.atoms == self.atoms))
 
     @cached_property
     def lipschitz(self):

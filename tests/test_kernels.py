@@ -8,6 +8,7 @@ from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import coordinate_descent, duality_gap
 from skrlv.inference import proximal_gradient as pg
+from skrlv.inference.homotopy import scratch
 from skrlv.kernels import homotopy, lasso
 from skrlv.regularizers import L1, ElasticNet
 
@@ -85,7 +86,7 @@ def test_sum_rows(width, dtype, rng):
 def test_the_inverse_follows_the_support(dtype, rng):
     atoms = random_dictionary(20, 30)
     gram = (atoms @ atoms.T).astype(dtype)
-    walk, thin = homotopy.new_walk(20, gram), 1e-6
+    walk, thin = scratch(20, gram.dtype)[0], 1e-6
     walk.atoms[:20] = np.arange(20)
     homotopy.pack(walk, gram, 0, 20, 0, 24)
     support = []

@@ -11,7 +11,8 @@ from problems import random_dictionary
 import skrlv
 from skrlv import kernels
 
-WARMED = {"homotopy", "coordinate_descent", "fista_restart"}  # what inference calls; the rest they call themselves
+# What inference calls; the rest they call themselves.
+WARMED = {"homotopy", "relative_gaps", "gaps_of_float32", "coordinate_descent", "fista_restart"}
 
 
 def compiled():
@@ -32,6 +33,10 @@ def test_nothing_is_compiled_afterwards(dtype, rng):
     X, D = rng.normal(size=(50, 10)).astype(dtype), random_dictionary(20, 10).astype(dtype)
     Z = skrlv.sparse_encode(X, D, 0.3, positive=True, l2=0.1, weights=np.ones(20))
     skrlv.sparse_encode(X, D, 0.3, init=Z)
+    skrlv.sparse_encode(X, D.astype(np.float64) + 1e-9, 0.3)
+    X.flags.writeable = False
+    skrlv.sparse_encode(X, np.vstack([D, D]), 0.1)
+    skrlv.SparseCoder(dictionary=D, lmbda=0.3).fit(X).transform(X)
     skrlv.SparseCoder(8, max_iter=2, lmbda=0.3).fit(X).score(X)
     for regularizer in ("l1", "elastic_net"):
         skrlv.FISTACoder(8, max_iter=2, lmbda=0.3, regularizer=regularizer).fit(X)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skrlv._arrays import empty_aligned
 from skrlv.inference.coordinate_descent import coordinate_descent
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
@@ -37,16 +38,37 @@ def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     Osborne, Presnell, Turlach, A new approach to variable selection in least squares problems, 2000.
     Efron, Hastie, Johnstone, Tibshirani, Least Angle Regression, 2004.
     """
-    from skrlv.kernels import homotopy as kernel
     from skrlv.kernels import lasso
 
     problem, z = lasso_start(landscape, z0)
     gram, correlations, half_norms, thresholds, positive = problem.arrays
-    n_iter, gaps, residual = np.empty(len(z), dtype=np.int64), np.empty(len(z)), np.empty_like(correlations)
-    kernel.homotopy(gram, correlations, thresholds, positive, n_iter, residual, z)
+    n_iter, residual, gaps = *walked(problem, z), np.empty(len(z))
     lasso.relative_gaps(gram, correlations, half_norms, thresholds, positive, residual, z, gaps)
     solution = Solution(z, n_iter, gaps, gaps <= tol)
     return solution if solution.converged.all() else _mended(landscape, solution, max_iter, tol)
+
+
+def walked(problem, z):
+    """Walk each row to its minimum, in place; -> the bends of each and its residual correlations q - G z."""
+    from skrlv.kernels.homotopy import homotopy
+
+    gram, correlations, _, thresholds, positive = problem.arrays
+    n_iter, residual = np.empty(len(z), dtype=np.int64), np.empty_like(correlations)
+    homotopy(*scratch(len(gram), gram.dtype), gram, correlations, thresholds, positive, n_iter, residual, z)
+    return n_iter, residual
+
+
+def scratch(k, dtype):
+    """A walk, and three vectors over all atoms."""
+    from skrlv.kernels.homotopy import LANES, Walk
+
+    width = (-(-k // LANES) + 1) * LANES
+    sizes = dict.fromkeys(Walk._fields, width) | {"gram": width**2, "inverse": width**2}
+    dtypes = dict.fromkeys(Walk._fields, dtype) | dict.fromkeys(("atoms", "support", "order"), np.int64)
+    walk = Walk(**{name: empty_aligned(sizes[name], dtypes[name]) for name in Walk._fields})
+    walk.order[:] = np.arange(width)
+    whole = width - LANES
+    return walk, empty_aligned(whole, dtype), empty_aligned(whole, dtype), np.empty(whole, dtype=np.int64)
 
 
 def _mended(landscape, solution, max_iter, tol):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from skrlv.inference.duality import duality_gap
-from skrlv.inference.homotopy import homotopy
+from skrlv.inference.homotopy import homotopy, walked
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
 
@@ -42,15 +42,15 @@ def mixed_homotopy(energy, y, z0=None, *, tol=1e-4):
 
 
 def _in_single(energy, y, z0, tol):
-    from skrlv.kernels import homotopy as kernel
     from skrlv.kernels import lasso
 
     problem, z = lasso_start(energy.single.given(y), z0)
-    atoms, ridge = energy.decoder.atoms, energy.encoder_weight + problem.ridge
-    n_iter, gaps, residual = np.empty(len(z), dtype=np.int64), np.empty(len(z)), np.empty_like(z)
-    kernel.homotopy(problem.gram, problem.correlations, problem.thresholds, problem.positive, n_iter, residual, z)
-    thresholds = np.asarray(energy.regularizer.thresholds(energy.lmbda, len(atoms)), dtype=np.float64)
-    norms = np.sqrt(energy.decoder.squared_norms)
+    n_iter, residual, gaps = *walked(problem, z), np.empty(len(z))
+    decoder, ridge = energy.decoder, energy.encoder_weight + problem.ridge
+    atoms = decoder.single.atoms if decoder.is_single else decoder.atoms  # float32 is read in half the time
+    thresholds = problem.thresholds.astype(np.float64)
+    atoms, y = (np.require(x, requirements="CW") for x in (atoms, y))  # numba compiles anew for read-only arrays
+    norms = np.sqrt(decoder.squared_norms)
     lasso.gaps_of_float32(atoms, norms, ridge, thresholds, problem.positive, y, residual, z, gaps)
     return Solution(z, n_iter, gaps, gaps <= tol)
 

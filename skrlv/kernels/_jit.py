@@ -18,3 +18,8 @@ def kernel(function, **more):
 def lean(function):
     """A kernel that allocates nothing, and so counts no references: of short functions that is most of the time."""
     return kernel(function, _nrt=False)
+
+
+def inlined(function):
+    """A lean kernel that is copied to where it is called: handing many arrays over takes longer than a short loop."""
+    return kernel(function, _nrt=False, forceinline=True)

@@ -66,19 +66,31 @@ def outer_product(n_vectors):
 
 
 @intrinsic
-def _least(context, x):
-    """An intrinsic: the smallest entry of x, whose size is whole vectors; no NaN."""
+def _where_least(context, x):
+    """An intrinsic: the index of the first smallest entry of x, whose size is whole vectors; no NaN."""
 
     def emit(target, builder, signature, values):
         code = _Emitter(target, builder, signature, values)
+        index = ir.VectorType(_INT, LANES)
+        step = ir.Constant(index, [LANES] * LANES)
 
-        def lower(i, best):
-            return [code.smaller(code.load(0, builder.mul(i, code.lanes), 0), best[0])]
+        def lower(i, carried):
+            best, where, here = carried
+            vector = code.load(0, builder.mul(i, code.lanes), 0)
+            less = builder.fcmp_ordered("<", vector, best)
+            return [builder.select(less, vector, best), builder.select(less, here, where), builder.add(here, step)]
 
-        (best,) = code.loop(code.n_vectors(), lower, [code.repeated(ir.Constant(code.number, float("inf")))])
-        return code.folded(best, code.smaller)
+        def first_less(a, b):
+            tie = builder.and_(builder.fcmp_ordered("==", b[0], a[0]), builder.icmp_signed("<", b[1], a[1]))
+            taken = builder.or_(builder.fcmp_ordered("<", b[0], a[0]), tie)
+            return builder.select(taken, b[0], a[0]), builder.select(taken, b[1], a[1])
 
-    return x.dtype(x), emit
+        lanes = ir.Constant(index, list(range(LANES)))
+        infinite = code.repeated(ir.Constant(code.number, float("inf")))
+        best, where, _ = code.loop(code.n_vectors(), lower, [infinite, lanes, lanes])
+        return code.folded(first_less, best, where)[1]
+
+    return types.intp(x), emit
 
 
 @intrinsic
@@ -94,14 +106,18 @@ def _largest(context, x):
             return [code.larger(magnitude, carried[0]), builder.fadd(carried[1], builder.fsub(vector, vector))]
 
         best, nothing = code.loop(code.n_vectors(), raise_to, [code.zero, code.zero])
-        return builder.fadd(code.folded(best, code.larger), code.folded(nothing, builder.fadd))
+
+        def joined(a, b):
+            return code.larger(a[0], b[0]), builder.fadd(a[1], b[1])
+
+        return builder.fadd(*code.folded(joined, best, nothing))
 
     return x.dtype(x), emit
 
 
 @intrinsic
 def _count_above(context, x, level):
-    """An intrinsic: how many entries of x, whose size is whole vectors, exceed level."""
+    """An intrinsic: how many entries of x, whose size is whole vectors, exceed level or are NaN."""
 
     def emit(target, builder, signature, values):
         code = _Emitter(target, builder, signature, values)
@@ -117,7 +133,7 @@ def _count_above(context, x, level):
 
 @intrinsic
 def _any_above(context, x, at, level):
-    """An intrinsic: whether an entry of the vector of x that begins at entry at exceeds level."""
+    """An intrinsic: whether an entry of the vector of x that begins at entry at exceeds level or is NaN."""
 
     def emit(target, builder, signature, values):
         code = _Emitter(target, builder, signature, values)
@@ -128,7 +144,7 @@ def _any_above(context, x, at, level):
 
 
 # numba hands in the context
-least: Any = _least
+where_least: Any = _where_least
 largest: Any = _largest
 count_above: Any = _count_above
 any_above: Any = _any_above
@@ -169,22 +185,20 @@ class _Emitter:
         return self.builder.udiv(array.nitems, self.lanes)
 
     def above(self, i, bound):
-        """Which entries of the i-th vector of the first array exceed those of bound, one bit each."""
+        """Which entries of the i-th vector of the first array exceed those of bound or are NaN, one bit each."""
         vector = self.load(0, self.builder.mul(i, self.lanes), 0)
-        return self.builder.bitcast(self.builder.fcmp_ordered(">", vector, bound), ir.IntType(LANES))
-
-    def smaller(self, a, b):
-        return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
+        return self.builder.bitcast(self.builder.fcmp_unordered(">", vector, bound), ir.IntType(LANES))
 
     def larger(self, a, b):
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
 
-    def folded(self, vector, pair):
-        """The lanes of a vector, joined two by two."""
-        lanes = [self.builder.extract_element(vector, ir.Constant(ir.IntType(32), lane)) for lane in range(LANES)]
-        while len(lanes) > 1:
-            lanes = [pair(a, b) for a, b in zip(lanes[::2], lanes[1::2], strict=True)]
-        return lanes[0]
+    def folded(self, pair, *vectors):
+        """The lanes of vectors, joined two by two."""
+        lanes = range(LANES)
+        parts = [tuple(self.builder.extract_element(v, ir.Constant(ir.IntType(32), i)) for v in vectors) for i in lanes]
+        while len(parts) > 1:
+            parts = [pair(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
 
     def read(self, position, index):
         return self.builder.load(self._pointer(position, index))

@@ -17,13 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skrlv.kernels._jit import kernel, lean
+from skrlv.kernels._jit import inlined, lean
 from skrlv.kernels._simd import (
     LANES,
     any_above,
     count_above,
     largest,
-    least,
     outer_1,
     outer_2,
     outer_4,
@@ -32,6 +31,7 @@ from skrlv.kernels._simd import (
     sum_2,
     sum_4,
     sum_8,
+    where_least,
 )
 
 FEW = 16  # atoms that join at a time, about; measured best between 8 and 128
@@ -66,14 +66,6 @@ def padded(n):
     return (n + LANES - 1) // LANES * LANES
 
 
-@kernel
-def room(n, like):
-    """Room for n entries of the dtype of like, from a multiple of 64 bytes on: vectors across cache lines are slow."""
-    buffer = np.empty(n + 64 // like.itemsize, like.dtype)
-    skip = -buffer.ctypes.data % 64 // like.itemsize
-    return buffer[skip : skip + n]
-
-
 @lean
 def sum_rows(flat, stride, which, weights, n, out):
     """out = sum of n rows of a flat matrix, which[i] times weights[i]; out[:] is as long as is asked of the rows."""
@@ -95,7 +87,7 @@ def sum_rows(flat, stride, which, weights, n, out):
             out[j] += weights[i] * flat[which[i] * stride + j]
 
 
-@lean
+@inlined
 def add_scaled(out, weight, x):
     for i in range(out.size):
         out[i] += weight * x[i]
@@ -144,7 +136,7 @@ def spread(flat, n, stride, wider, scratch):
             flat[i * wider + j] = scratch[j]
 
 
-@lean
+@inlined
 def admit(walk, stride, inverse_stride, n, place, code, sign, pull, thin):
     """Put an atom on the support of n atoms: border the inverse, turn the velocity. False where it depends on them."""
     inverse, column, solved, width, wider = walk.inverse, walk.column, walk.solved, padded(n), padded(n + 1)
@@ -202,49 +194,49 @@ def expel(walk, inverse_stride, n, i):
         inverse[last * inverse_stride + j], inverse[j * inverse_stride + last] = 0.0, 0.0
 
 
-@lean
+@inlined
 def first_least(x):
     """Smallest entry, at least zero, and where it is first."""
-    smallest = least(x)
-    for j in range(x.size):
-        if x[j] == smallest:
-            return max(smallest, 0.0), j
-    return np.inf, -1
+    where = where_least(x)
+    return max(x[where], 0.0), where
 
 
-@lean
+@inlined
 def next_atom(walk, m, n, e, positive, left, thin):
     """By how much e falls until an atom off the support reaches its threshold, and which; not who just left.
 
     An atom that is all but one of the support keeps its distance, and never does.
     """
     c, drift, thresholds, until = walk.c, walk.drift, walk.thresholds, walk.until
+    number = c.dtype.type  # a Python number would turn float32 into float64
+    one, far, e, thin = number(1.0), number(np.inf), number(e), number(thin)
     if positive:
         for j in range(m):
-            closing = 1.0 - drift[j]
-            until[j] = (thresholds[j] + e - c[j]) / closing if closing > thin else np.inf
+            closing = one - drift[j]
+            until[j] = (thresholds[j] + e - c[j]) / closing if closing > thin else far
     else:
         for j in range(m):
             reach = thresholds[j] + e
             above = c[j] > reach * drift[j]  # which of the two thresholds comes first
-            gap, closing = reach - c[j] if above else reach + c[j], 1.0 - drift[j] if above else 1.0 + drift[j]
-            until[j] = gap / closing if closing > thin else np.inf
+            gap, closing = reach - c[j] if above else reach + c[j], one - drift[j] if above else one + drift[j]
+            until[j] = gap / closing if closing > thin else far
     for i in range(n):
-        until[walk.support[i]] = np.inf
+        until[walk.support[i]] = far
     if left >= 0:
-        until[left] = np.inf
+        until[left] = far
     return first_least(until[:m])
 
 
-@lean
+@inlined
 def next_zero(walk, n):
     """By how much e falls until a code on the support reaches zero, and which."""
     code, sign, velocity, until = walk.code, walk.sign, walk.velocity, walk.until
+    none, far, width = code.dtype.type(0.0), code.dtype.type(np.inf), padded(n + 1)  # never empty
     for i in range(n):
         closing = -sign[i] * velocity[i]
-        until[i] = sign[i] * code[i] / closing if closing > 0.0 else np.inf
-    fill(until, n, padded(n), np.inf)
-    return first_least(until[: padded(n)])
+        until[i] = sign[i] * code[i] / closing if closing > none else far
+    fill(until, n, width, np.inf)
+    return first_least(until[:width])
 
 
 @lean
@@ -326,31 +318,6 @@ def pack(walk, gram, m_before, m, stride_before, stride):
         fill(walk.gram, i * stride + m, i * stride + width, 0.0)
     fill(walk.thresholds, m, width, np.inf)
     fill(walk.c, m, width, 0.0)
-
-
-@kernel
-def new_walk(k, like):
-    """Room for a row on k atoms."""
-    width = padded(k) + LANES
-    thresholds, c, code, sign, pull = (
-        room(width, like),
-        room(width, like),
-        room(width, like),
-        room(width, like),
-        room(width, like),
-    )
-    velocity, drift, until, column, solved = (
-        room(width, like),
-        room(width, like),
-        room(width, like),
-        room(width, like),
-        room(width, like),
-    )
-    gram, inverse = room(width * width, like), room(width * width, like)
-    atoms, support, order = np.zeros(width, np.int64), np.zeros(width, np.int64), np.arange(width)
-    return Walk(
-        atoms, gram, thresholds, c, support, code, sign, pull, inverse, velocity, drift, until, column, solved, order
-    )
 
 
 @lean
@@ -445,16 +412,15 @@ def write_down(walk, n, code):
     return clean
 
 
-@kernel
-def homotopy(gram, correlations, thresholds, positive, n_iter, residual, z):
+@lean
+def homotopy(walk, excess, weights, chosen, gram, correlations, thresholds, positive, n_iter, residual, z):
     """Walk each row from its code in z to its minimum; n_iter counts the bends, residual is q - G z at the end.
 
     Where atoms depend on each other, or rounding wins, a row may end a little above: certify what comes out.
+    walk, excess, weights and chosen are scratch, of whole vectors.
     """
     n_rows, k = correlations.shape
     flat = gram.reshape(k * k)
-    walk = new_walk(k, gram)
-    excess, weights, chosen = room(padded(k), gram), room(k, gram), np.zeros(k, np.int64)
     fill(excess, k, excess.size, 0.0)
     stride = inverse_stride = min(9 * LANES, walk.c.size)  # what a row needed is kept for the next
     for row in range(n_rows):

@@ -9,45 +9,47 @@ import math
 
 import numpy as np
 
-from skrlv.kernels._jit import kernel
+from skrlv.kernels._jit import kernel, lean
+from skrlv.kernels._simd import LANES, any_above
 
 SWEEPS = 10  # within a cycle; measured best between 4 and 20 on digits
 WIDE, NARROW = 8, 16  # first lengths of FISTA's two kinds of walk
 MARGIN = 0.7  # of a threshold; nearer to 1, more narrow walks are in vain
 
 
-@kernel
+@lean
 def shrink(v, threshold, positive):
     """Move v towards zero by threshold; to exactly zero where it is nearer, or negative and positive is asked."""
     above, below, zero = v - threshold, v + threshold, v * 0
     return (above if above > zero else zero) + (zero if positive or below > zero else below)
 
 
-@kernel
+@lean
 def add_columns(gram, weights, out):
-    """out += weights @ gram, four non-zero weights at a time so that out is loaded and stored less often."""
-    k = out.size
-    found = np.empty(4, dtype=np.int64)
-    n_found = 0
-    for j in range(weights.size):
-        if weights[j] != 0.0:
-            found[n_found] = j
-            n_found += 1
-            if n_found == 4:
-                a, b, c, d = found
-                wa, wb, wc, wd = weights[a], weights[b], weights[c], weights[d]
-                ga, gb, gc, gd = gram[a], gram[b], gram[c], gram[d]
-                for i in range(k):
-                    out[i] += wa * ga[i] + wb * gb[i] + wc * gc[i] + wd * gd[i]
-                n_found = 0
-    for found_at in range(n_found):
-        j = found[found_at]
+    """out += weights @ gram, four non-zero weights at a time so that out is loaded and stored less often.
+
+    Returns how many there are.
+    """
+    k, n_found, a, b, c = out.size, 0, 0, 0, 0
+    for d in range(weights.size):
+        if weights[d] == 0.0:
+            continue
+        n_found += 1
+        if n_found % 4 == 0:
+            wa, wb, wc, wd = weights[a], weights[b], weights[c], weights[d]
+            ga, gb, gc, gd = gram[a], gram[b], gram[c], gram[d]
+            for i in range(k):
+                out[i] += wa * ga[i] + wb * gb[i] + wc * gc[i] + wd * gd[i]
+        a, b, c = b, c, d
+    for left in range(n_found % 4):
+        j = c if left == 0 else b if left == 1 else a
         w, g = weights[j], gram[j]
         for i in range(k):
             out[i] += w * g[i]
+    return n_found
 
 
-@kernel
+@lean
 def share_of_energy(smooth, half_norm, price, used, scale, slack, n_used):
     """The relative gap from its parts; infinite where an overflow, or the loss of a tiny square, leaves it open."""
     gap = (1.0 - scale) ** 2 * smooth + max(price - scale * used, 0.0) + slack * math.sqrt(2.0 * half_norm)
@@ -57,7 +59,7 @@ def share_of_energy(smooth, half_norm, price, used, scale, slack, n_used):
     return gap / unit if gap < math.inf else math.inf
 
 
-@kernel
+@lean
 def relative_gap(gram, q, half_norm, thresholds, positive, c, z):
     """Relative duality gap of one row with residual correlations c = q - G z; see inference.duality_gap."""
     inner, price, used, scale, slack, n_used = 0.0, 0.0, 0.0, 1.0, 0.0, 0
@@ -86,47 +88,65 @@ def relative_gaps(gram, correlations, half_norms, thresholds, positive, residual
         gaps[row] = relative_gap(gram, correlations[row], half_norms[row], thresholds, positive, residual[row], z[row])
 
 
-@kernel
-def gaps_of_float32(atoms, norms, ridge, thresholds, positive, y, residual, z, gaps):
-    """The relative gap of each row in float64, of codes and residual correlations in float32.
+@lean
+def inner_product(a, b):
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
 
-    The residual is formed anew, and so are its products with atoms in use, or so near their thresholds that rounding
-    may have hidden them: each of its sums adds at most their number of terms in units of 2^-24 of what is summed.
+
+@lean
+def gap_of_float32(atoms, norms, ridge, thresholds, positive, y, c, z, r, minus_z, hidden):
+    """The relative gap of one row in float64, though its code and residual correlations are of float32.
+
+    The residual r is formed anew, and so are its products with atoms in use, or so near their thresholds that
+    rounding may have hidden them: each sum behind c adds at most its number of terms in units of 2^-24 of what is
+    summed. r, minus_z and hidden are scratch.
     """
-    (k, n_features), unit = atoms.shape, 2.0**-24
-    r, minus_z = np.empty(n_features), np.empty(k)
-    for row in range(len(gaps)):
-        half_norm, n_used, length, smooth = 0.0, 0, 0.0, 0.0
-        for i in range(n_features):
-            r[i] = y[row, i]
-            half_norm += 0.5 * r[i] * r[i]
-        for j in range(k):
-            minus_z[j] = -z[row, j]
-            n_used += minus_z[j] != 0.0
-            length += norms[j] * abs(minus_z[j])
-            smooth += 0.5 * ridge * minus_z[j] * minus_z[j]
-        add_columns(atoms, minus_z, r)
-        for i in range(n_features):
-            smooth += 0.5 * r[i] * r[i]
-        doubt = 1.1 * unit * (n_features + n_used + 8) * (length + math.sqrt(2.0 * half_norm))
-        price, used, scale, slack = 0.0, 0.0, 1.0, 0.0
-        for j in range(k):
-            reach = residual[row, j] if positive else abs(residual[row, j])
-            if minus_z[j] == 0.0 and reach + doubt * norms[j] < thresholds[j]:
+    (k, n_features), length, squares = atoms.shape, 0.0, 0.0
+    for i in range(n_features):
+        r[i] = y[i]
+    half_norm = 0.5 * inner_product(r, r)
+    for j in range(k):
+        minus_z[j] = -z[j]
+        length += norms[j] * abs(minus_z[j])
+        squares += minus_z[j] * minus_z[j]
+    n_used = add_columns(atoms, minus_z, r)
+    smooth = 0.5 * inner_product(r, r) + 0.5 * ridge * squares
+    doubt = 1.1 * 2.0**-24 * (n_features + n_used + 8) * (length + math.sqrt(2.0 * half_norm))
+    for j in range(k):
+        reach = c[j] if positive else abs(c[j])
+        hidden[j] = reach + doubt * norms[j] - thresholds[j] if minus_z[j] == 0.0 else math.inf
+    price, used, scale, slack = 0.0, 0.0, 1.0, 0.0
+    for at in range(0, hidden.size, LANES):
+        if not any_above(hidden, at, 0.0):
+            continue
+        for j in range(at, min(at + LANES, k)):
+            if hidden[j] <= 0.0:
                 continue
-            c = ridge * minus_z[j]
-            for i in range(n_features):
-                c += atoms[j, i] * r[i]
-            reach = c if positive else abs(c)
+            pull = inner_product(atoms[j], r) + ridge * minus_z[j]
+            reach = pull if positive else abs(pull)
             if thresholds[j] > 0.0:
                 price += thresholds[j] * abs(minus_z[j])
-                used -= minus_z[j] * c
+                used -= minus_z[j] * pull
                 if reach * scale > thresholds[j]:
                     scale = thresholds[j] / reach
             else:
-                reach = abs(c) if minus_z[j] != 0.0 else reach
+                reach = abs(pull) if minus_z[j] != 0.0 else reach
                 slack = max(slack, reach / math.sqrt(norms[j] * norms[j] + ridge))
-        gaps[row] = share_of_energy(smooth, half_norm, price, used, scale, slack, n_used)
+    return share_of_energy(smooth, half_norm, price, used, scale, slack, n_used)
+
+
+@kernel
+def gaps_of_float32(atoms, norms, ridge, thresholds, positive, y, residual, z, gaps):
+    """The relative gap of each row in float64, of codes and residual correlations in float32."""
+    k, n_features = atoms.shape
+    r, minus_z, hidden = np.empty(n_features), np.empty(k), np.zeros((k + LANES - 1) // LANES * LANES)
+    for row in range(len(gaps)):
+        gaps[row] = gap_of_float32(
+            atoms, norms, ridge, thresholds, positive, y[row], residual[row], z[row], r, minus_z, hidden
+        )
 
 
 @kernel
