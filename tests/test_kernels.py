@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from problems import random_dictionary
 
+from skrlv._validation import lasso_energy
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import coordinate_descent, duality_gap
@@ -104,6 +105,27 @@ def test_the_inverse_follows_the_support(dtype, rng):
         np.testing.assert_allclose(walk.inverse[: 40 * n].reshape(n, 40)[:, :n], inverse, atol=tolerance)
         np.testing.assert_allclose(walk.velocity[:n], inverse @ walk.pull[:n], atol=tolerance)
     assert not homotopy.admit(walk, 24, 40, n, support[0], 0.1, 1.0, 0.5, thin)  # a twin depends on the support
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("weights", [None, np.repeat([0.0, 1.0, 2.0], [2, 18, 10])])
+def test_gaps_of_float32_codes_are_those_of_float64(positive, l2, weights, rng):
+    atoms, y = random_dictionary(30, 20).astype(np.float32), rng.normal(size=(40, 20)).astype(np.float32)
+    energy = lasso_energy(atoms, 0.2, positive=positive, l2=l2, weights=weights)
+    z = coordinate_descent(energy.given(y.astype(np.float64)), tol=1e-9).z.astype(np.float32)
+    z[5], z[10:20] = 0.0, np.where(z[10:20] == 0.0, 0.0, z[10:20] + np.float32(1e-3))
+    single, gaps = energy.single.given(y).quadratic(), np.empty(40)
+    residual = single.correlations - z @ single.gram
+    thresholds = energy.regularizer.thresholds(0.2, 30)
+    norms = np.sqrt(energy.decoder.squared_norms)
+    for given in (atoms, energy.decoder.atoms):
+        lasso.gaps_of_float32(given, norms, l2, thresholds, positive, y, residual, z, gaps)
+        expected = duality_gap(energy.given(y.astype(np.float64)), z.astype(np.float64))
+        np.testing.assert_allclose(gaps, expected, rtol=1e-6, atol=1e-12)
+    residual[0, z[0] == 0.0] = np.nan  # what overflowed is formed anew
+    lasso.gaps_of_float32(atoms, norms, l2, thresholds, positive, y, residual, z, gaps)
+    np.testing.assert_allclose(gaps[0], expected[0], rtol=1e-6, atol=1e-12)
 
 
 @dtypes
