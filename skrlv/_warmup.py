@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from skrlv.sparse_coding import FISTACoder, sparse_encode
+from skrlv.sparse_coding import FISTACoder
+from skrlv.sparse_encoding import sparse_encode
 
 
 def warmup():
