@@ -3,7 +3,22 @@
 from skrlv.inference.coordinate_descent import coordinate_descent
 from skrlv.inference.duality import duality_gap
 from skrlv.inference.homotopy import homotopy
+from skrlv.inference.least_angle import debiased, gaps_at, lasso_path, least_angle, squared_errors
 from skrlv.inference.proximal_gradient import fista, fista_restart, ista
 from skrlv.inference.solution import Solution, joined
 
-__all__ = ["Solution", "coordinate_descent", "duality_gap", "fista", "fista_restart", "homotopy", "ista", "joined"]
+__all__ = [
+    "Solution",
+    "coordinate_descent",
+    "debiased",
+    "duality_gap",
+    "fista",
+    "fista_restart",
+    "gaps_at",
+    "homotopy",
+    "ista",
+    "joined",
+    "lasso_path",
+    "least_angle",
+    "squared_errors",
+]
