@@ -24,4 +24,5 @@ def warmup():
         atoms = np.eye(2, 3, dtype=dtype)
         X = np.ones((2, 3), dtype=dtype)
         sparse_encode(X, atoms, 0.5, n_jobs=1)
+        sparse_encode(X, atoms, max_error=0.9, debias=True, n_jobs=1)
         FISTACoder(dictionary=atoms, lmbda=0.5).fit(X).transform(X)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_array
 
 from skrlv._arrays import squares_per_sample
 from skrlv._compat import Interval, validate_params
@@ -115,7 +114,7 @@ def sparse_encode(
     ConvergenceWarning
         Once, if rows did not reach ``code_tol``.
     UserWarning
-        Once, if rows end above ``max_error`` although nothing else stopped them: atoms do not span them.
+        Once, if rows end above ``max_error`` although nothing else stopped them: the atoms do not span them.
 
     See Also
     --------
@@ -187,8 +186,8 @@ def _to_target(landscape, x, n_nonzero, max_error, tol):
 def _warn_of_errors(errors, n_samples, max_error):
     if errors.size:
         warn_user(
-            f"{errors.size} of {n_samples} rows are not spanned by the atoms to max_error={max_error}; the worst ended "
-            f"at a relative error of {errors.max():.2g}, that of least squares. Raise max_error, or add atoms."
+            f"{errors.size} of {n_samples} rows cannot reach max_error={max_error} with these atoms; the worst ended "
+            f"at a relative error of {errors.max():.2g}. Raise max_error, add atoms, or lower l2."
         )
 
 
@@ -363,10 +362,12 @@ def _relative(squares, landscape):
 
 
 def _decreasing(lmbdas):
-    lmbdas = check_array(lmbdas, dtype=np.float64, ensure_2d=False, input_name="lmbdas")
-    if lmbdas.ndim != 1 or (lmbdas < 0.0).any():
-        raise ValueError(f"lmbdas must be a list of numbers of at least 0, got {lmbdas!r}.")
-    return np.sort(lmbdas)[::-1]
+    """A grid from its largest value down, checked."""
+    grid = np.asarray(lmbdas)
+    numbers = grid.dtype.kind in "iuf" and grid.ndim == 1 and grid.size > 0
+    if not numbers or not (np.isfinite(grid) & (grid >= 0)).all():
+        raise ValueError(f"lmbdas must be a list of finite numbers of at least 0, got {lmbdas!r}.")
+    return -np.sort(-grid.astype(np.float64))
 
 
 def exact_codes(energy, y, z0, *, tol):

@@ -11,7 +11,8 @@ from problems import random_dictionary
 import skrlv
 from skrlv import kernels
 
-WARMED = {"homotopy", "coordinate_descent", "fista_restart"}  # what inference calls; the rest they call themselves
+# what inference calls; the rest they call themselves
+WARMED = {"homotopy", "coordinate_descent", "fista_restart", "least_angle", "squares_left", "refit"}
 
 
 def compiled():
@@ -32,6 +33,8 @@ def test_nothing_is_compiled_afterwards(dtype, rng):
     X, D = rng.normal(size=(50, 10)).astype(dtype), random_dictionary(20, 10).astype(dtype)
     Z = skrlv.sparse_encode(X, D, 0.3, positive=True, l2=0.1, weights=np.ones(20))
     skrlv.sparse_encode(X, D, 0.3, init=Z)
+    skrlv.sparse_encode(X, D, n_nonzero=3, positive=True, l2=0.1, weights=np.ones(20), debias=True)
+    skrlv.lmbda_path(X, D, [0.3, 0.5], positive=True, l2=0.1, weights=np.ones(20))
     skrlv.SparseCoder(8, max_iter=2, lmbda=0.3).fit(X).score(X)
     for regularizer in ("l1", "elastic_net"):
         skrlv.FISTACoder(8, max_iter=2, lmbda=0.3, regularizer=regularizer).fit(X)

@@ -80,9 +80,18 @@ def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, t
         raise TypeError("A path to a target needs L1, without a weight of zero, and no encoder but a ridge.")
     landscape = landscape.on_gram()
     most = len(weights) if n_nonzero is None else int(n_nonzero)
-    codes, lmbdas, bends = _walk(landscape, np.array([energy.lmbda]), most, max_error)
-    solution = _certified(landscape, codes[0], lmbdas[0], tol, max_iter)
-    return solution._replace(n_iter=solution.n_iter + bends), lmbdas[0]
+    (codes,), (lmbdas,), bends = _walk(landscape, np.array([energy.lmbda]), most, max_error)
+    solution = _certified(landscape, codes, lmbdas, tol, 0)
+    if not solution.converged.all():
+        solution = _within(most, _certified(landscape, codes, lmbdas, tol, max_iter), solution)
+    return solution._replace(n_iter=solution.n_iter + bends), lmbdas
+
+
+def _within(most, better, solution):
+    """The better solution, but of the rows that it gave more than `most` non-zeros the other."""
+    few = np.count_nonzero(better.z, axis=1) <= most
+    z = np.where(few[:, None], better.z, solution.z)
+    return Solution(z, *(np.where(few, a, b) for a, b in zip(better[1:4], solution[1:4], strict=True)))
 
 
 def gaps_at(landscape, z, lmbdas):

@@ -489,9 +489,9 @@ def enter(walk, stride, inverse_stride, n, place, positive, thin):
 
 
 @kernel
-def descend(walk, ridges, stride, inverse_stride, n, e, squares, floor, positive, most, goal, thin):
+def descend(walk, ridges, stride, inverse_stride, n, e, squares, floor, nothing, positive, most, goal, thin):
     """Follow the minimum under equal thresholds e down to the floor, to the last bend before more than `most` atoms
-    are on the support, or to a squared error, whichever is first.
+    are on the support, or to a squared error, whichever is first. From e = nothing on it is straight.
 
     Returns the inverse's stride, the support's size, e, the squared error, the bends, and whether there is more path.
     """
@@ -501,6 +501,8 @@ def descend(walk, ridges, stride, inverse_stride, n, e, squares, floor, positive
         enters, place = next_atom(walk, stride, n, e, positive, left, thin)
         leaves, which = next_zero(walk, n)
         meets, slope, bend = until_error(walk, n, e, ridges, squares, goal)
+        if e - min(enters, leaves) <= nothing:  # rounding would bend it
+            enters = leaves = np.inf
         fall = min(e - floor, enters, leaves, meets)
         add_scaled(walk.code[: padded(n)], fall, walk.velocity[: padded(n)])
         add_scaled(walk.c[:stride], -fall, walk.drift[:stride])
@@ -543,10 +545,11 @@ def least_angle(gram, correlations, norms, ridges, positive, lmbdas, most, max_e
         for j in range(k):
             walk.c[j], walk.thresholds[j] = q[j] / norm, 0.0
             e = max(e, walk.c[j] if positive else abs(walk.c[j]))
+        nothing = 1e4 * np.finfo(gram.dtype).eps * e
         for i in range(lmbdas.size):
             if onwards:
                 inverse_stride, n, e, squares, bends, onwards = descend(
-                    walk, ridges, stride, inverse_stride, n, e, squares, lmbdas[i] / norm,
+                    walk, ridges, stride, inverse_stride, n, e, squares, lmbdas[i] / norm, nothing,
                     positive, most, max_error * max_error, thinnest(q),
                 )  # fmt: skip
                 n_iter[row] += bends
@@ -596,9 +599,7 @@ def refit(gram, correlations, positive, z):
                 walk.pull[i] = c[chosen[i]] / e
             sum_rows(walk.inverse, inverse_stride, walk.order, walk.pull, n, walk.velocity[: padded(n)])
             if positive:
-                inverse_stride, n, _, e = follow(
-                    walk, stride, inverse_stride, m, n, e, 0.0, positive, thinnest(code)
-                )
+                inverse_stride, n, _, e = follow(walk, stride, inverse_stride, m, n, e, 0.0, positive, thinnest(code))
             else:
                 add_scaled(walk.code[: padded(n)], e, walk.velocity[: padded(n)])
         fill(code, 0, k, 0.0)
