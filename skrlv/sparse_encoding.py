@@ -317,10 +317,9 @@ def lmbda_path(
         *(_in_one(blocks) for blocks in zip(*each_block(walk, X.shape[0], n_jobs), strict=True)), strict=True
     )
     warn_unless_converged(joined([solution._replace(z=np.empty(0)) for solution in solutions]), "Raise code_tol.")
-    if codes is None:
-        codes = [solution.z for solution in solutions]
     densities = np.sum(used, axis=1) / (X.shape[0] * len(dictionary))
-    return LmbdaPath(lmbdas, codes, np.stack(energies), densities, np.stack(errors))
+    given_out = [solution.z for solution in solutions] if codes is None else codes
+    return LmbdaPath(lmbdas, given_out, np.stack(energies), densities, np.stack(errors))
 
 
 class _Point(NamedTuple):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from problems import random_dictionary
+from scipy.optimize import nnls
 
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
@@ -103,6 +104,65 @@ def test_the_inverse_follows_the_support(dtype, rng):
         np.testing.assert_allclose(walk.inverse[: 40 * n].reshape(n, 40)[:, :n], inverse, atol=tolerance)
         np.testing.assert_allclose(walk.velocity[:n], inverse @ walk.pull[:n], atol=tolerance)
     assert not homotopy.admit(walk, 24, 40, n, support[0], 0.1, 1.0, 0.5, thin)  # a twin depends on the support
+
+
+def plain_least_angle(gram, q, lmbda):
+    """Bends one after the other, each from a fresh solution on the support; no atom leaves."""
+    z, support, e = np.zeros_like(q), [int(np.argmax(np.abs(q)))], np.abs(q).max()
+    while True:
+        c = q - gram @ z
+        velocity = np.zeros_like(q)
+        velocity[support] = np.linalg.solve(gram[np.ix_(support, support)], np.sign(c[support]))
+        drift, others = gram @ velocity, [j for j in range(q.size) if j not in support]
+        falls = [
+            (np.where(s * drift[j] < 1, e - s * c[j], np.inf) / (1 - s * drift[j]), j) for s in (1, -1) for j in others
+        ]
+        fall, j = min(f for f in falls if f[0] > 0)
+        if e - fall <= lmbda:
+            return z + (e - lmbda) * velocity
+        z, e = z + fall * velocity, e - fall
+        support.append(j)
+
+
+def test_least_angle_walks_like_its_plain_twin():
+    atoms, y = (
+        random_dictionary(30, 400, 1),
+        np.random.default_rng(0).normal(size=(6, 400)),
+    )  # too long for any to leave
+    gram, correlations, lmbdas = atoms @ atoms.T, y @ atoms.T, np.array([2.0, 1.0, 0.5])
+    codes, ends, bends = np.empty((3, 6, 30)), np.empty((3, 6)), np.empty(6, np.int64)
+    norms = np.linalg.norm(y, axis=1)
+    homotopy.least_angle(gram, correlations, norms, np.zeros(30), False, lmbdas, 30, 0.0, bends, ends, codes)
+    for i, lmbda in enumerate(lmbdas):
+        assert (ends[i] == lmbda).all()
+        for q, z in zip(correlations, codes[i], strict=True):
+            np.testing.assert_allclose(
+                z, plain_least_angle(gram, q, lmbda) if np.abs(q).max() > lmbda else 0.0, atol=1e-12
+            )
+    np.testing.assert_array_equal(bends, np.count_nonzero(codes[-1], axis=1))
+
+
+@pytest.mark.parametrize("width", [1, 8, 13, 123])
+def test_squares_left(width, rng):
+    atoms, y, z = rng.normal(size=(9, width)), rng.normal(size=(5, width)), rng.normal(size=(5, 9))
+    z[rng.random(z.shape) < 0.6], out = 0.0, np.empty(5)
+    homotopy.squares_left(atoms, y, z, out)
+    np.testing.assert_allclose(out, np.sum((y - z @ atoms) ** 2, axis=1), rtol=1e-13)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_refit_is_least_squares_on_the_support(positive, rng):
+    atoms, y, z = random_dictionary(40, 20), rng.normal(size=(30, 20)), np.abs(rng.normal(size=(30, 40)))
+    z[rng.random(z.shape) < 0.7], z[4] = 0.0, 0.0
+    refitted = z.copy()
+    homotopy.refit(atoms @ atoms.T, y @ atoms.T, positive, refitted)
+    for row, before, after in zip(y, z, refitted, strict=True):
+        kept = before != 0
+        assert not after[~kept].any()
+        if not kept.any():
+            continue
+        fit = nnls(atoms[kept].T, row)[0] if positive else np.linalg.lstsq(atoms[kept].T, row, rcond=None)[0]
+        np.testing.assert_allclose(after[kept], fit, atol=1e-9)
 
 
 @dtypes
