@@ -165,9 +165,10 @@ def sparse_encode(
         return solution._replace(z=stored(solution.z, sparse_output)), missed
 
     solutions, missed = zip(*each_block(search, X.shape[0], n_jobs), strict=True)
-    warn_unless_converged(joined([s._replace(z=np.empty(0)) for s in solutions]), "Raise code_tol.")
+    solution = joined(solutions)
+    warn_unless_converged(solution, "Raise code_tol.")
     _warn_of_errors(np.concatenate(missed), X.shape[0], max_error)
-    return joined(solutions).z
+    return solution.z
 
 
 def _to_target(landscape, x, n_nonzero, max_error, tol):
@@ -355,9 +356,10 @@ def _squared_errors(landscape, x, z):
 
 
 def _relative(squares, landscape):
-    """norm(x - zD) / norm(x) per row; 0 for a row of zeros."""
+    """norm(x - zD) / norm(x) per row; 0 for a row of zeros, infinite where squares overflow."""
     whole = 2.0 * landscape.quadratic().half_norms
-    return np.sqrt(np.divide(squares, whole, out=np.zeros_like(whole), where=whole > 0.0))
+    known = (whole > 0.0) & (whole < np.inf)
+    return np.sqrt(np.divide(squares, whole, out=np.where(whole > 0.0, np.inf, 0.0), where=known))
 
 
 def _decreasing(lmbdas):
