@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from skrlv._warmup import warmup
     from skrlv.metrics import duality_gap, lmbda_grid, lmbda_max
-    from skrlv.sparse_coding import FISTACoder, SparseCoder, sparse_encode
+    from skrlv.sparse_coding import FISTACoder, SparseCoder
+    from skrlv.sparse_encoding import lmbda_path, sparse_encode
 
 __version__ = "0.1.0"
 
@@ -16,11 +17,21 @@ _HOMES = {
     "duality_gap": "metrics",
     "lmbda_grid": "metrics",
     "lmbda_max": "metrics",
-    "sparse_encode": "sparse_coding",
+    "lmbda_path": "sparse_encoding",
+    "sparse_encode": "sparse_encoding",
     "warmup": "_warmup",
 }
 
-__all__ = ["FISTACoder", "SparseCoder", "duality_gap", "lmbda_grid", "lmbda_max", "sparse_encode", "warmup"]
+__all__ = [
+    "FISTACoder",
+    "SparseCoder",
+    "duality_gap",
+    "lmbda_grid",
+    "lmbda_max",
+    "lmbda_path",
+    "sparse_encode",
+    "warmup",
+]
 
 
 def __getattr__(name):

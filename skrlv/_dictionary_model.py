@@ -10,7 +10,7 @@ from skrlv._threads import dense, dense_blocks, each_block
 from skrlv._validation import check_dictionary
 from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
-from skrlv.inference import joined
+from skrlv.inference import Gathered, joined
 from skrlv.learning import learn_dictionary, unit_rows
 from skrlv.metrics import sample_rows, useful_range
 from skrlv.regularizers import LassoFamily
@@ -80,9 +80,11 @@ class Coder(DictionaryModel):
             return self._encode(energy, y, z0)
 
         def search(rows):
-            return self._encode(energy, y[rows], None if z0 is None else z0[rows])
+            gathered.add(rows, self._encode(energy, y[rows], None if z0 is None else z0[rows]))
 
-        return joined(each_block(search, len(y), self.n_jobs))
+        gathered = Gathered(len(y))
+        each_block(search, len(y), self.n_jobs)
+        return gathered.solution()
 
     def _learn(self, X, energy, rng):
         if self.dictionary is None:

@@ -1,11 +1,11 @@
 """What comes in from the user: data, atoms and codes that fit each other, and the energy that they are measured by."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_array
 
-from skrlv._compat import Interval
+from skrlv._compat import Interval, StrOptions
 from skrlv._threads import dense
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ZeroEncoder
@@ -16,6 +16,11 @@ LASSO_PARAMETERS: dict[str, list] = {
     "lmbda": [Interval(Real, 0, None, closed="left")],
     "l2": [Interval(Real, 0, None, closed="left")],
     "positive": ["boolean"],
+}
+ENCODING_PARAMETERS: dict[str, list] = {
+    "code_tol": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+    "sparse_output": ["boolean"],
+    "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],
 }
 
 

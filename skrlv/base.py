@@ -15,7 +15,7 @@ from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
 from skrlv._threads import dense, each_block, row_blocks
 from skrlv._validation import check_codes
-from skrlv.inference import joined
+from skrlv.inference import Gathered, joined
 from skrlv.learning import minibatches
 
 ROWS_PER_TRANSFER = 8192
@@ -162,9 +162,11 @@ class LatentVariableModel(
             x = dense(X[rows])
             solution = self._encode(energy, self._placed(np.ascontiguousarray(x[:, features])))
             z = to_numpy(solution.z).astype(X.dtype, copy=False)
-            return solution._replace(z=z if keep is None else keep(x, z), energies=None)
+            gathered.add(rows, solution._replace(z=z if keep is None else keep(x, z)))
 
-        return joined(self._each_block(search, X.shape[0]))
+        gathered = Gathered(X.shape[0])
+        self._each_block(search, X.shape[0])
+        return gathered.solution()
 
     def _each_block(self, work, n_rows):
         """Blocks of rows go to threads; a device is kept busy by larger ones, one after the other."""

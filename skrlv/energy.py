@@ -66,9 +66,7 @@ class Energy:
     def given(self, y):
         """The landscape z -> E(y, z) of a block of rows."""
         landscape = DecoderLandscape(self, y, self._prediction(y))
-        if self.has_gram and self.decoder.gram_pays:
-            return GramLandscape(self, landscape.quadratic(), landscape)
-        return landscape
+        return landscape.on_gram() if self.has_gram and self.decoder.gram_pays else landscape
 
     @property
     def is_quadratic(self):
@@ -138,6 +136,14 @@ class Landscape(ABC):
         """The smooth part as a `Quadratic`."""
 
     @abstractmethod
+    def on_gram(self):
+        """The landscape walked on the Gram matrix, which is then computed once for all that is asked of it."""
+
+    @abstractmethod
+    def at(self, lmbda):
+        """The landscape at another lmbda; what does not depend on it is shared."""
+
+    @abstractmethod
     def take(self, rows):
         """The landscape of some of the rows, given by their indices."""
 
@@ -191,6 +197,12 @@ class DecoderLandscape(Landscape):
             half_norms = half_norms + 0.5 * energy.encoder_weight * squares_per_sample(self.prediction)
         return Quadratic(energy.gram, correlations, half_norms)
 
+    def on_gram(self):
+        return GramLandscape(self.energy, self.quadratic(), self)
+
+    def at(self, lmbda):
+        return replace(self, energy=replace(self.energy, lmbda=lmbda))
+
     def take(self, rows):
         xp = namespace(self.y)
         prediction = None if self.prediction is None else xp.take(self.prediction, rows, axis=0)
@@ -219,6 +231,13 @@ class GramLandscape(Landscape):
 
     def quadratic(self):
         return self.form
+
+    def on_gram(self):
+        return self
+
+    def at(self, lmbda):
+        decoded = self.decoded.at(lmbda)
+        return GramLandscape(decoded.energy, self.form, decoded)
 
     def take(self, rows):
         gram, *by_row = self.form

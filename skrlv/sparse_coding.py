@@ -3,22 +3,19 @@
 from numbers import Integral, Real
 
 import numpy as np
-from scipy import sparse
 
 from skrlv._arrays import check_device, to_device
-from skrlv._compat import Interval, StrOptions, validate_params
+from skrlv._compat import Interval, StrOptions
 from skrlv._dictionary_model import Coder
-from skrlv._threads import dense, each_block
-from skrlv._validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
-from skrlv.base import warn_unless_converged
+from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, lasso_energy
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
-from skrlv.inference import fista_restart, homotopy, joined, mixed_homotopy
+from skrlv.inference import fista_restart
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
+from skrlv.sparse_encoding import exact_codes, resolved_tol, stored
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
 
-_N_JOBS = [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None]
 _COMMON = {
     "n_components": [Interval(Integral, 1, None, closed="left"), None],
     "lmbda": [*LASSO_PARAMETERS["lmbda"], StrOptions({"auto"})],
@@ -28,95 +25,10 @@ _COMMON = {
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     "tol": [Interval(Real, 0, None, closed="left")],
-    "code_tol": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-    "sparse_output": ["boolean"],
+    "code_tol": ENCODING_PARAMETERS["code_tol"],
+    "sparse_output": ENCODING_PARAMETERS["sparse_output"],
     "random_state": ["random_state"],
 }
-
-
-@validate_params(
-    LASSO_PARAMETERS | {"code_tol": _COMMON["code_tol"], "sparse_output": ["boolean"], "n_jobs": _N_JOBS},
-    prefer_skip_nested_validation=True,
-)
-def sparse_encode(
-    X,
-    dictionary,
-    lmbda,
-    *,
-    positive=False,
-    l2=0.0,
-    weights=None,
-    init=None,
-    code_tol="auto",
-    n_jobs=None,
-    sparse_output=False,
-):
-    r"""Exact sparse codes of X on given atoms.
-
-    .. math:: \min_z \tfrac12 \|x - zD\|_2^2 + \lambda \sum_j w_j |z_j| + \tfrac{l_2}{2} \|z\|_2^2
-
-    Parameters
-    ----------
-    X : array-like or sparse matrix of shape (n_samples, n_features)
-        Data, float32 or float64; a memory-mapped array or a sparse matrix is read a block of rows at a time.
-    dictionary : array-like of shape (n_components, n_features)
-        Atoms, one per row, used as they are.
-    lmbda : float
-        Weight of the L1 term, >= 0; in the unit of X for unit atoms. Zero is least squares.
-    positive : bool, default=False
-        Whether codes are non-negative.
-    l2 : float, default=0.0
-        Weight of the squared term, >= 0.
-    weights : array-like of shape (n_components,) or None, default=None
-        One factor w_j >= 0 on lmbda per atom; 0 leaves an atom unpenalised.
-    init : array-like of shape (n_samples, n_components) or None, default=None
-        Codes to start from; the result is the same within ``code_tol``.
-    code_tol : float or "auto", default="auto"
-        Largest relative duality gap of a row, see `duality_gap`: 1e-6 for float64 and 1e-4 for float32 data. Below
-        1e-6 float32 codes meet it before they are rounded. Rounding opens wider gaps where atoms are nearly
-        duplicates or rows are all but reproduced; rows beyond ``code_tol`` are then warned of.
-    n_jobs : int or None, default=None
-        Threads; None is all cores of the process, or a joblib worker's share. The result is the same to the bit.
-    sparse_output : bool, default=False
-        Whether to return a CSR matrix, built a block of rows at a time.
-
-    Returns
-    -------
-    array or CSR matrix of shape (n_samples, n_components)
-        Codes, of the dtype of X.
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, entries are not finite, an atom is zero, or a weight is negative.
-
-    Warns
-    -----
-    ConvergenceWarning
-        Once, if rows did not reach ``code_tol``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skrlv import sparse_encode
-    >>> sparse_encode([[3.0, -1.0, 0.2]], np.eye(3), 0.5)
-    array([[ 2.5, -0.5,  0. ]])
-    """
-    X, dictionary = check_problem(X, dictionary)
-    energy = lasso_energy(dictionary, lmbda, positive=positive, l2=l2, weights=weights)
-    if init is not None:
-        init = check_codes(init, "init", len(dictionary), X.shape[0])
-        if positive and (init < 0.0).any():
-            raise ValueError("init has negative entries, but positive=True.")
-    tol = _code_tol(code_tol, X.dtype)
-
-    def search(rows):
-        solution = _exact(energy, dense(X[rows]), None if init is None else init[rows], tol=tol)
-        return solution._replace(z=_stored(solution.z, sparse_output))
-
-    solution = joined(each_block(search, X.shape[0], n_jobs))
-    warn_unless_converged(solution, "Raise code_tol.")
-    return solution.z
 
 
 class SparseCoder(Coder):
@@ -207,7 +119,7 @@ class SparseCoder(Coder):
         "positive_dictionary": ["boolean"],
         "l2": LASSO_PARAMETERS["l2"],
         "split_sign": ["boolean"],
-        "n_jobs": _N_JOBS,
+        "n_jobs": ENCODING_PARAMETERS["n_jobs"],
     }
 
     def __init__(
@@ -258,12 +170,12 @@ class SparseCoder(Coder):
         self._positive, self._l2 = energy.regularizer.positive, energy.encoder_weight
 
     def _encode(self, energy, y, z0=None):
-        return _exact(energy, y, z0, tol=_code_tol(self.code_tol, y.dtype))
+        return exact_codes(energy, y, z0, tol=resolved_tol(self.code_tol, y.dtype))
 
     def _as_features(self, z):
         if self.split_sign:
             z = np.hstack([np.maximum(z, 0.0), np.maximum(-z, 0.0)])
-        return _stored(z, self.sparse_output)
+        return stored(z, self.sparse_output)
 
     def _as_codes(self, Z):
         return Z[:, : self.n_components_] - Z[:, self.n_components_ :] if self.split_sign else Z
@@ -413,30 +325,12 @@ class FISTACoder(Coder):
         return to_device(x.astype(self.components_.dtype, copy=False), self.device)
 
     def _encode(self, energy, y, z0=None):
-        tol = _code_tol(self.code_tol, self.components_.dtype)
+        tol = resolved_tol(self.code_tol, self.components_.dtype)
         return fista_restart(energy.given(y), z0, max_iter=self.code_max_iter, tol=tol)
 
     def _as_features(self, z):
-        return _stored(z, self.sparse_output)
+        return stored(z, self.sparse_output)
 
 
 def _regularizer(choice, positive):
     return choice if isinstance(choice, Regularizer) else _FAMILY[choice](positive=positive)
-
-
-def _code_tol(code_tol, dtype):
-    if code_tol == "auto":
-        return 1e-4 if dtype == np.float32 else 1e-6
-    return float(code_tol)
-
-
-def _stored(z, as_csr):
-    """A block of codes as it is given out."""
-    return sparse.csr_matrix(z) if as_csr else z
-
-
-def _exact(energy, y, z0, *, tol):
-    """Certified codes of a block of rows, in their dtype."""
-    if y.dtype == np.float32:
-        return mixed_homotopy(energy, y, z0, tol=tol)
-    return homotopy(energy.given(y), z0, tol=tol)

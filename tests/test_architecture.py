@@ -39,6 +39,7 @@ def test_floors_hold():
         ("_validation.py", "from skrlv.metrics import lmbda_max"),
         ("metrics.py", "from skrlv import base"),
         ("sparse_coding.py", "from skrlv._warmup import warmup"),
+        ("sparse_encoding.py", "from skrlv.sparse_coding import SparseCoder"),
         ("unknown_room.py", "x = 1"),
     ],
 )

@@ -171,6 +171,18 @@ def test_some_rows_of_a_landscape(shape):
     np.testing.assert_array_equal(part.start(), whole.start()[rows])
 
 
+def test_a_landscape_at_another_lmbda():
+    rng = np.random.default_rng(0)
+    energy, y, z = (
+        Energy(Dictionary(rng.normal(size=(30, 5))), L1(), 0.3),
+        rng.normal(size=(4, 5)),
+        rng.normal(size=(4, 30)),
+    )
+    for landscape in (energy.given(y), energy.given(y).on_gram()):
+        np.testing.assert_array_equal(landscape.at(0.7)(z), replace(energy, lmbda=0.7)(y, z))
+    assert landscape.at(0.7).quadratic() is landscape.quadratic()  # computed once
+
+
 def test_a_search_starts_at_the_prediction():
     energy, y, _ = problem(2)
     np.testing.assert_array_equal(energy.given(y).start(), energy.encoder(y))

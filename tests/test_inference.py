@@ -8,7 +8,16 @@ from sklearn.linear_model import Lasso
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ZeroEncoder
 from skrlv.energy import Energy
-from skrlv.inference import coordinate_descent, duality_gap, fista, fista_restart, homotopy, ista
+from skrlv.inference import (
+    coordinate_descent,
+    duality_gap,
+    fista,
+    fista_restart,
+    homotopy,
+    ista,
+    lasso_path,
+    least_angle,
+)
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1
 
 METHODS = [ista, fista, fista_restart, coordinate_descent, homotopy]
@@ -230,6 +239,34 @@ def test_homotopy_takes_one_bend_per_atom_where_atoms_are_orthogonal(rng):
     solution = homotopy(Energy(Dictionary(np.eye(30)), L1(), 0.5).given(y))
     np.testing.assert_allclose(solution.z, np.sign(y) * np.maximum(np.abs(y) - 0.5, 0.0), atol=1e-14)
     assert (solution.n_iter <= (solution.z != 0).sum(axis=1) + 3).all()  # and one for the end of each walk
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_path_passes_the_codes_of_each_lmbda(name):
+    energy, n_features = PROBLEMS[name]
+    landscape = energy.given(rows_for(n_features))
+    lmbdas = np.array([1.0, 0.4, 0.1])
+    for lmbda, solution in zip(lmbdas, lasso_path(landscape, lmbdas, tol=1e-10), strict=True):
+        at = landscape.at(lmbda)
+        exact = coordinate_descent(at, tol=1e-12, max_iter=100_000)
+        assert solution.converged.all()
+        np.testing.assert_allclose(at(solution.z), at(exact.z), rtol=1e-9, atol=1e-9)
+
+
+def test_least_angle_tells_the_lmbda_of_each_row():
+    landscape = PROBLEMS["more atoms"][0].given(rows_for(12))
+    solution, lmbdas = least_angle(landscape, n_nonzero=3)
+    for i, lmbda in enumerate(lmbdas):
+        alone = landscape.take(np.array([i])).at(lmbda)
+        np.testing.assert_allclose(solution.z[i], coordinate_descent(alone, tol=1e-13).z[0], atol=1e-6)
+    assert (lmbdas >= landscape.energy.lmbda).all()
+
+
+@pytest.mark.parametrize("name", ["unpenalised atom", "elastic net"])
+def test_a_target_needs_a_path(name):
+    energy, n_features = PROBLEMS[name]
+    with pytest.raises(TypeError, match="A path to a target needs L1"):
+        least_angle(energy.given(rows_for(n_features)), n_nonzero=2)
 
 
 @pytest.mark.parametrize("method", EXACT)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from problems import random_dictionary
+from scipy.optimize import nnls
 
 from skrlv._validation import lasso_energy
 from skrlv.decoders import Dictionary
@@ -10,6 +11,7 @@ from skrlv.energy import Energy
 from skrlv.inference import coordinate_descent, duality_gap
 from skrlv.inference import proximal_gradient as pg
 from skrlv.inference.homotopy import scratch
+from skrlv.inference.least_angle import _whole_vectors
 from skrlv.kernels import homotopy, lasso
 from skrlv.regularizers import L1, ElasticNet
 
@@ -126,6 +128,66 @@ def test_gaps_of_float32_codes_are_those_of_float64(positive, l2, weights, rng):
     residual[0, z[0] == 0.0] = np.nan  # what overflowed is formed anew
     lasso.gaps_of_float32(atoms, norms, l2, thresholds, positive, y, residual, z, gaps)
     np.testing.assert_allclose(gaps[0], expected[0], rtol=1e-6, atol=1e-12)
+
+
+def plain_least_angle(gram, q, lmbda):
+    """Bends one after the other, each from a fresh solution on the support; no atom leaves."""
+    z, support, e = np.zeros_like(q), [int(np.argmax(np.abs(q)))], np.abs(q).max()
+    while True:
+        c = q - gram @ z
+        velocity = np.zeros_like(q)
+        velocity[support] = np.linalg.solve(gram[np.ix_(support, support)], np.sign(c[support]))
+        drift, others = gram @ velocity, [j for j in range(q.size) if j not in support]
+        falls = [
+            (np.where(s * drift[j] < 1, e - s * c[j], np.inf) / (1 - s * drift[j]), j) for s in (1, -1) for j in others
+        ]
+        fall, j = min(f for f in falls if f[0] > 0)
+        if e - fall <= lmbda:
+            return z + (e - lmbda) * velocity
+        z, e = z + fall * velocity, e - fall
+        support.append(j)
+
+
+def test_least_angle_walks_like_its_plain_twin():
+    atoms, y = (
+        random_dictionary(30, 400, 1),
+        np.random.default_rng(0).normal(size=(6, 400)),
+    )  # too long for any to leave
+    gram, correlations, lmbdas = atoms @ atoms.T, y @ atoms.T, np.array([2.0, 1.0, 0.5])
+    codes, ends, bends = np.empty((3, 6, 30)), np.empty((3, 6)), np.empty(6, np.int64)
+    norms = np.linalg.norm(y, axis=1)
+    walk = scratch(30, gram.dtype)[0]._replace(gram=_whole_vectors(gram))
+    homotopy.least_angle(walk, correlations, norms, np.zeros(30), False, lmbdas, 30, 0.0, bends, ends, codes)
+    for i, lmbda in enumerate(lmbdas):
+        assert (ends[i] == lmbda).all()
+        for q, z in zip(correlations, codes[i], strict=True):
+            np.testing.assert_allclose(
+                z, plain_least_angle(gram, q, lmbda) if np.abs(q).max() > lmbda else 0.0, atol=1e-12
+            )
+    np.testing.assert_array_equal(bends, np.count_nonzero(codes[-1], axis=1))
+
+
+@pytest.mark.parametrize("width", [1, 8, 13, 123])
+def test_squares_left(width, rng):
+    atoms, y, z = rng.normal(size=(9, width)), rng.normal(size=(5, width)), rng.normal(size=(5, 9))
+    z[rng.random(z.shape) < 0.6], out = 0.0, np.empty(5)
+    homotopy.squares_left(np.empty(width), np.empty(9, np.int64), np.empty(9), atoms, y, z, out)
+    np.testing.assert_allclose(out, np.sum((y - z @ atoms) ** 2, axis=1), rtol=1e-13)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_refit_is_least_squares_on_the_support(positive, rng):
+    atoms, y, z = random_dictionary(40, 20), rng.normal(size=(30, 20)), np.abs(rng.normal(size=(30, 40)))
+    z[rng.random(z.shape) < 0.7], z[4] = 0.0, 0.0
+    refitted = z.copy()
+    homotopy.refit(*scratch(40, z.dtype), atoms @ atoms.T, y @ atoms.T, np.zeros(40), positive, refitted)
+    for row, before, after in zip(y, z, refitted, strict=True):
+        kept = before != 0
+        assert not after[~kept].any()
+        if not kept.any():
+            continue
+        fit = nnls(atoms[kept].T, row)[0] if positive else np.linalg.lstsq(atoms[kept].T, row, rcond=None)[0]
+        np.testing.assert_allclose(after[kept], fit, atol=1e-9)
 
 
 @dtypes

@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
-from skrlv import FISTACoder, SparseCoder, duality_gap, lmbda_grid, lmbda_max, sparse_encode
+from skrlv import FISTACoder, SparseCoder, duality_gap, lmbda_grid, lmbda_max, lmbda_path, sparse_encode
 from skrlv.regularizers import L1, ElasticNet, GroupL1
 
 both = pytest.mark.parametrize("Coder", [SparseCoder, FISTACoder])
@@ -385,12 +385,17 @@ def scarce(dtype, folder, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("data", [mapped, scarce])
-@pytest.mark.parametrize("call", ["fit", "transform", "energy", "score", "sparse_encode", "duality_gap", "lmbda_max"])
+@pytest.mark.parametrize(
+    "call",
+    ["fit", "transform", "energy", "score", "sparse_encode", "to a target", "lmbda_path", "duality_gap", "lmbda_max"],
+)
 def test_memory_does_not_grow_with_the_rows(call, data, dtype, tmp_path, rng, peak):
     X, D = data(dtype, tmp_path, rng), random_dictionary(8, 256)
     coder = SparseCoder(dictionary=D, lmbda=0.3, sparse_output=True, n_jobs=1).fit(X[:300])
     calls = {
         "sparse_encode": lambda: sparse_encode(X, D, 0.3, sparse_output=True, n_jobs=1),
+        "to a target": lambda: sparse_encode(X, D, n_nonzero=2, debias=True, sparse_output=True, n_jobs=1),
+        "lmbda_path": lambda: lmbda_path(X, D, [0.5, 0.3], sparse_output=True, n_jobs=1),
         "duality_gap": lambda: duality_gap(X, np.zeros((len(D), X.shape[0])).T, D, 0.3),
         "lmbda_max": lambda: lmbda_max(X, D),
     }

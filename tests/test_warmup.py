@@ -12,7 +12,16 @@ import skrlv
 from skrlv import kernels
 
 # What inference calls; the rest they call themselves.
-WARMED = {"homotopy", "relative_gaps", "gaps_of_float32", "coordinate_descent", "fista_restart"}
+WARMED = {
+    "coordinate_descent",
+    "fista_restart",
+    "gaps_of_float32",
+    "homotopy",
+    "least_angle",
+    "refit",
+    "relative_gaps",
+    "squares_left",
+}
 
 
 def compiled():
@@ -33,6 +42,8 @@ def test_nothing_is_compiled_afterwards(dtype, rng):
     X, D = rng.normal(size=(50, 10)).astype(dtype), random_dictionary(20, 10).astype(dtype)
     Z = skrlv.sparse_encode(X, D, 0.3, positive=True, l2=0.1, weights=np.ones(20))
     skrlv.sparse_encode(X, D, 0.3, init=Z)
+    skrlv.sparse_encode(X, D, n_nonzero=3, positive=True, l2=0.1, weights=np.ones(20), debias=True)
+    skrlv.lmbda_path(X, D, [0.3, 0.5], positive=True, l2=0.1, weights=np.ones(20))
     skrlv.sparse_encode(X, D.astype(np.float64) + 1e-9, 0.3)
     X.flags.writeable = False
     skrlv.sparse_encode(X, np.vstack([D, D]), 0.1)

@@ -1,5 +1,7 @@
 """Exact codes of float32 data: searched in float32, certified in float64."""
 
+from functools import partial
+
 import numpy as np
 
 from skrlv.inference.duality import duality_gap
@@ -57,7 +59,19 @@ def _in_single(energy, y, z0, tol):
 
 def _in_double(energy, y, z0, tol):
     landscape = energy.given(y.astype(np.float64))
-    solution = homotopy(landscape, z0, tol=0.5 * tol)  # leave room for rounding, then certify what is given out
-    z = solution.z.astype(np.float32)
-    gaps = duality_gap(landscape, z.astype(np.float64))
-    return solution._replace(z=z, error=gaps, converged=gaps <= max(tol, _ROUNDED))
+    solution = homotopy(landscape, z0, tol=before_rounding(tol, np.float32))
+    return rounded(solution, np.float32, tol, partial(duality_gap, landscape))
+
+
+def before_rounding(tol, dtype):
+    """What float64 codes must meet, with room for their rounding to dtype."""
+    return tol if dtype == np.float64 else 0.5 * tol
+
+
+def rounded(solution, dtype, tol, gaps):
+    """The `Solution` in dtype, certified as it is given out; gaps(z) is the certificate of float64 codes."""
+    if dtype == np.float64:
+        return solution
+    z = solution.z.astype(dtype)
+    left = gaps(z.astype(np.float64))
+    return solution._replace(z=z, error=left, converged=left <= max(tol, _ROUNDED))

@@ -1,5 +1,6 @@
 """What every inference method returns."""
 
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,33 @@ class Solution(NamedTuple):
     error: np.ndarray  # (n_samples,): what the method stops on, where each row ended
     converged: np.ndarray  # (n_samples,): whether that met the tolerance
     energies: np.ndarray | None = None  # (longest n_iter + 1, n_samples) where recorded: energy at the start and on
+
+
+class Gathered:
+    """The solutions of blocks of rows as one: arrays filled as threads bring them in, CSR codes stacked at the end."""
+
+    def __init__(self, n_rows):
+        self._n_rows, self._lock = n_rows, Lock()
+        self._arrays: dict = {}
+        self._matrices: dict = {}
+
+    def add(self, rows, solution):
+        for name, part in zip(Solution._fields[:4], solution[:4], strict=True):
+            if sparse.issparse(part):
+                self._matrices[rows.start] = part
+            else:
+                self._array(name, part)[rows] = part
+
+    def _array(self, name, like):
+        with self._lock:
+            if name not in self._arrays:
+                self._arrays[name] = np.empty((self._n_rows, *like.shape[1:]), like.dtype)
+            return self._arrays[name]
+
+    def solution(self):
+        if self._matrices:
+            self._arrays["z"] = sparse.vstack([z for _, z in sorted(self._matrices.items())], format="csr")
+        return Solution(**self._arrays)
 
 
 def joined(solutions):

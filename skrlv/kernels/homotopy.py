@@ -449,3 +449,164 @@ def homotopy(walk, excess, weights, chosen, gram, correlations, thresholds, posi
                 break
         if not (write_down(walk, n, code) and current):
             residual_correlations(walk, flat, q, n, chosen, weights, c)
+
+
+@lean
+def until_error(walk, n, e, ridges, squares, goal):
+    """By how much e falls until the squared error is down to the goal; and the two numbers by which it changes.
+
+    While e falls by s it changes by s (s bend - 2 slope). The ridges are no part of what is reconstructed.
+    """
+    slope = bend = 0.0
+    for i in range(n):
+        v, ridge = walk.velocity[i], ridges[walk.support[i]]
+        slope += (e * walk.sign[i] + ridge * walk.code[i]) * v
+        bend += (walk.sign[i] - ridge * v) * v
+    left = squares - goal
+    root = slope * slope - bend * left
+    meets = left / (slope + math.sqrt(root)) if goal > 0.0 and slope > 0.0 and root >= 0.0 else np.inf
+    return meets, slope, bend
+
+
+@lean
+def enter(walk, stride, inverse_stride, n, place, positive, thin):
+    """Put an atom that has reached its threshold on the support, in exchange where it depends on it.
+
+    Returns the size of the support and who left.
+    """
+    sign = 1.0 if positive or walk.c[place] > 0.0 else -1.0
+    if admit(walk, stride, inverse_stride, n, place, 0.0, sign, sign, thin):
+        return n + 1, np.int64(-1)
+    step, which = blocked_by(walk, n, sign)
+    if which < 0:
+        walk.thresholds[place] = np.inf
+        return n, np.int64(-1)
+    left = walk.support[which]
+    add_scaled(walk.code[:n], -sign * step, walk.solved[:n])
+    expel(walk, inverse_stride, n, which)
+    if not admit(walk, stride, inverse_stride, n - 1, place, sign * step, sign, sign, thin):
+        walk.thresholds[place] = np.inf
+        n -= 1
+    return n, left
+
+
+@lean
+def descend(walk, ridges, stride, inverse_stride, n, e, squares, floor, nothing, positive, most, goal, thin):
+    """Follow the minimum under equal thresholds e down to the floor, to the last bend before more than `most` atoms
+    are on the support, or to a squared error, whichever is first. From e = nothing on it is straight.
+
+    Returns the inverse's stride, the support's size, e, the squared error, the bends, and whether there is more path.
+    """
+    left, bends = np.int64(-1), 0
+    while e > floor and bends < 2 * BENDS * stride:
+        sum_rows(walk.gram, stride, walk.support, walk.velocity, n, walk.drift[:stride])
+        enters, place = next_atom(walk, stride, n, e, positive, left, thin)
+        leaves, which = next_zero(walk, n)
+        meets, slope, bend = until_error(walk, n, e, ridges, squares, goal)
+        if e - min(enters, leaves) <= nothing:  # rounding would bend it
+            enters = leaves = np.inf
+        fall = min(e - floor, enters, leaves, meets)
+        add_scaled(walk.code[: padded(n)], fall, walk.velocity[: padded(n)])
+        add_scaled(walk.c[:stride], -fall, walk.drift[:stride])
+        squares += fall * (fall * bend - 2.0 * slope)
+        if fall == e - floor:
+            return inverse_stride, n, floor, squares, bends, True
+        e -= fall
+        bends += 1
+        if fall == meets or (n == most and enters < leaves):
+            return inverse_stride, n, e, squares, bends, False
+        if leaves <= enters:
+            left = walk.support[which]
+            expel(walk, inverse_stride, n, which)
+            n -= 1
+        else:
+            inverse_stride = roomy(walk, n, inverse_stride)
+            n, left = enter(walk, stride, inverse_stride, n, place, positive, thin)
+    return inverse_stride, n, e, squares, bends, True
+
+
+@lean
+def least_angle(walk, correlations, norms, ridges, positive, lmbdas, most, max_error, n_iter, ends, z):
+    """Walk each row, in units of its norm, from zero down the path of its minima with equal thresholds.
+
+    z (n_lmbdas, n, k) takes the codes on passing each of lmbdas, which decrease, and ends (n_lmbdas, n) the lmbda that
+    a code is for: another where the walk ended before, with `most` atoms or at max_error, relative to the norm.
+    ridges (k,) is the part of the Gram's diagonal that does not come from the atoms. n_iter counts the bends.
+    The walk is scratch, but for its Gram matrix: of all atoms, in rows of whole vectors.
+    """
+    n_rows, k = correlations.shape
+    stride, none = padded(k), np.int64(0)
+    fill(walk.thresholds, k, stride, np.inf)
+    fill(walk.c, k, stride, 0.0)
+    inverse_stride = min(9 * LANES, walk.c.size)
+    for row in range(n_rows):
+        q, norm, n, e, squares, onwards = correlations[row], norms[row], none, 0.0, 1.0, True
+        n_iter[row] = 0
+        if not 0.0 < norm < np.inf:
+            norm = np.inf
+        for j in range(k):
+            walk.c[j], walk.thresholds[j] = q[j] / norm, 0.0
+            e = max(e, walk.c[j] if positive else abs(walk.c[j]))
+        nothing = 1e4 * np.finfo(q.dtype).eps * e
+        for i in range(lmbdas.size):
+            if onwards:
+                inverse_stride, n, e, squares, bends, onwards = descend(
+                    walk, ridges, stride, inverse_stride, n, e, squares, lmbdas[i] / norm, nothing,
+                    positive, most, max_error * max_error, thinnest(q),
+                )  # fmt: skip
+                n_iter[row] += bends
+            ends[i, row] = lmbdas[i] if onwards else e * norm
+            fill(z[i, row], 0, k, 0.0)
+            for j in range(n):
+                if walk.code[j] * walk.sign[j] > 0.0:
+                    z[i, row, walk.support[j]] = walk.code[j] * norm
+
+
+@lean
+def squares_left(decoded, chosen, weights, atoms, y, z, out):
+    """Squared norm of y - z D of each row, for codes with few non-zeros; the first three are scratch."""
+    (n_rows, k), width = z.shape, y.shape[1]
+    flat = atoms.reshape(k * width)
+    for row in range(n_rows):
+        n, total = 0, 0.0
+        for j in range(k):
+            if z[row, j] != 0.0:
+                chosen[n], weights[n] = j, z[row, j]
+                n += 1
+        sum_rows(flat, width, chosen, weights, n, decoded)
+        for j in range(width):
+            total += (y[row, j] - decoded[j]) ** 2
+        out[row] = total
+
+
+@lean
+def refit(walk, residual, weights, chosen, gram, correlations, thresholds, positive, z):
+    """Least squares on the non-zero entries of each row, non-negative where asked; entries that depend go to zero.
+
+    walk, residual, weights and chosen are scratch, thresholds are zeros.
+    """
+    n_rows, k = correlations.shape
+    flat, c = gram.reshape(k * k), residual[:k]
+    stride = inverse_stride = min(9 * LANES, walk.c.size)
+    for row in range(n_rows):
+        code = z[row]
+        m, stride, inverse_stride, n = resume(walk, gram, thresholds, code, stride, inverse_stride)
+        for _ in range(2):  # what rounding has left the first time
+            residual_correlations(walk, flat, correlations[row], n, chosen, weights, c)
+            e = 0.0
+            for i in range(m):
+                walk.c[i] = c[walk.atoms[i]]
+                e = max(e, abs(walk.c[i]))
+            if not 0.0 < e < np.inf:
+                break
+            for i in range(n):
+                walk.pull[i] = c[chosen[i]] / e
+            sum_rows(walk.inverse, inverse_stride, walk.order, walk.pull, n, walk.velocity[: padded(n)])
+            if positive:
+                inverse_stride, n, _, e = follow(walk, stride, inverse_stride, m, n, e, 0.0, positive, thinnest(code))
+            else:
+                add_scaled(walk.code[: padded(n)], e, walk.velocity[: padded(n)])
+        fill(code, 0, k, 0.0)
+        for i in range(n):
+            if walk.code[i] > 0.0 or not positive:
+                code[walk.atoms[walk.support[i]]] = walk.code[i]

@@ -1,0 +1,178 @@
+"""The path of exact codes from zero downwards: at many lmbdas, or to a number of entries or an error."""
+
+import numpy as np
+
+from skrlv._arrays import aligned, empty_aligned
+from skrlv.encoders import ZeroEncoder
+from skrlv.inference.coordinate_descent import coordinate_descent
+from skrlv.inference.homotopy import homotopy, scratch
+from skrlv.inference.problem import lasso_start
+from skrlv.inference.solution import Solution
+from skrlv.regularizers import L1
+
+
+def lasso_path(landscape, lmbdas, *, max_iter=100_000, tol=1e-6):
+    """Exact codes at each of several lmbdas, for hardly more than the last alone.
+
+    One walk from zero passes them all. Where atoms have no price, or the ridge depends on lmbda, there is no such
+    walk, and each code is the start of the next.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        Quadratic, under the L1 family, of NumPy arrays; its own lmbda is not used.
+    lmbdas : array of shape (n_lmbdas,)
+        Decreasing.
+    max_iter : int, default=100_000
+        Most sweeps of coordinate descent for any row, where the walk alone does not meet ``tol``.
+    tol : float, default=1e-6
+        Largest relative duality gap of a row, see `duality_gap`.
+
+    Returns
+    -------
+    list of Solution
+        One per lmbda.
+
+    References
+    ----------
+    Efron, Hastie, Johnstone, Tibshirani, Least Angle Regression, 2004.
+    """
+    landscape, regularizer = landscape.on_gram(), landscape.energy.regularizer
+    solutions: list[Solution] = []
+    if regularizer.ridge(1.0) or not regularizer.thresholds(1.0, landscape.start().shape[1]).all():
+        for lmbda in lmbdas:
+            start = solutions[-1].z if solutions else None
+            solutions.append(homotopy(landscape.at(lmbda), start, max_iter=max_iter, tol=tol))
+        return solutions
+    codes, _, bends = _walk(landscape, lmbdas)
+    for lmbda, z in zip(lmbdas, codes, strict=True):
+        solution = coordinate_descent(landscape.at(lmbda), z, max_iter=max_iter, tol=tol)
+        solutions.append(solution._replace(n_iter=solution.n_iter + bends))
+    return solutions
+
+
+def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, tol=1e-6):
+    r"""Exact codes, each at a lmbda of its own: where its path from zero first meets a target.
+
+    The walk ends before more than ``n_nonzero`` entries are non-zero, at :math:`\|y - zD\| = max\_error \|y\|`, or at
+    the landscape's lmbda, whichever comes first.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        Of a dictionary under squared error and L1 with positive weights, of NumPy arrays.
+    n_nonzero : int or None, default=None
+        Most non-zeros of a row; None is no limit.
+    max_error : float, default=0.0
+        Relative error at which a row is good enough.
+    max_iter, tol
+        As for `lasso_path`.
+
+    Returns
+    -------
+    solution : Solution
+        Codes, with their gaps at these lmbdas.
+    lmbdas : array of shape (n_samples,)
+        The lmbda of which each row is the exact code.
+    """
+    energy = landscape.energy
+    weights = energy.regularizer.thresholds(1.0, landscape.start().shape[1])
+    if not (isinstance(energy.regularizer, L1) and isinstance(energy.encoder, ZeroEncoder | None) and weights.all()):
+        raise TypeError("A path to a target needs L1, without a weight of zero, and no encoder but a ridge.")
+    landscape = landscape.on_gram()
+    most = len(weights) if n_nonzero is None else int(n_nonzero)
+    (codes,), (lmbdas,), bends = _walk(landscape, np.array([energy.lmbda]), most, max_error)
+    solution = _certified(landscape, codes, lmbdas, tol, 0)
+    if not solution.converged.all():
+        solution = _within(most, _certified(landscape, codes, lmbdas, tol, max_iter), solution)
+    return solution._replace(n_iter=solution.n_iter + bends), lmbdas
+
+
+def _within(most, better, solution):
+    """The better solution, but of the rows that it gave more than `most` non-zeros the other."""
+    few = np.count_nonzero(better.z, axis=1) <= most
+    z = np.where(few[:, None], better.z, solution.z)
+    return Solution(z, *(np.where(few, a, b) for a, b in zip(better[1:4], solution[1:4], strict=True)))
+
+
+def gaps_at(landscape, z, lmbdas):
+    """Relative duality gap of each row at a lmbda of its own."""
+    return _certified(landscape.on_gram(), z, lmbdas, np.inf, 0).error
+
+
+def squared_errors(atoms, y, z):
+    """Squared norm of y - z D per row, for codes with few non-zeros, in float64."""
+    from skrlv.kernels.homotopy import squares_left
+
+    errors, (n_components, n_features) = np.empty(len(y)), atoms.shape
+    chosen, weights = np.empty(n_components, dtype=np.int64), np.empty(n_components)
+    squares_left(empty_aligned(n_features, np.float64), chosen, weights, atoms, y, z, errors)
+    return errors
+
+
+def debiased(landscape, z):
+    """Least squares on the non-zero entries of each code, without any price; for positive codes non-negative.
+
+    Of entries whose atoms depend on each other some become zero.
+    """
+    from skrlv.kernels.homotopy import refit
+
+    energy, z = landscape.energy, z.copy()
+    gram, correlations, positive = energy.decoder.gram, landscape.quadratic().correlations, energy.regularizer.positive
+    refit(*scratch(len(gram), gram.dtype), gram, correlations, np.zeros(len(gram)), bool(positive), z)
+    return z
+
+
+def _walk(landscape, lmbdas, most=None, max_error=0.0):
+    """Codes (n_lmbdas, n_samples, n_components), the lmbda that each is for, and the bends per row.
+
+    The kernel knows no weights: it is given atoms divided by theirs.
+    """
+    from skrlv.kernels.homotopy import least_angle as walk_down
+
+    problem, start = lasso_start(landscape, None)
+    n_samples, n_components = start.shape
+    weights = landscape.energy.regularizer.thresholds(1.0, n_components)
+    gram, correlations = problem.gram, problem.correlations
+    if (weights != 1.0).any():
+        gram, correlations = gram / weights / weights[:, None], correlations / weights
+    ridges, norms = landscape.energy.encoder_weight / weights**2, np.sqrt(2.0 * problem.half_norms)
+    codes, ends = np.empty((len(lmbdas), n_samples, n_components)), np.empty((len(lmbdas), n_samples))
+    bends, most = np.empty(n_samples, dtype=np.int64), n_components if most is None else most
+    walk = scratch(n_components, gram.dtype)[0]._replace(gram=_whole_vectors(gram))
+    walk_down(walk, correlations, norms, ridges, problem.positive, lmbdas, most, float(max_error), bends, ends, codes)
+    if (weights != 1.0).any():
+        codes /= weights
+    return codes, ends, bends
+
+
+def _whole_vectors(gram):
+    """The rows of a Gram matrix one after the other, each with zeros up to whole vectors."""
+    from skrlv.kernels.homotopy import LANES
+
+    k, rest = len(gram), -len(gram) % LANES
+    wide = np.pad(gram, ((0, 0), (0, rest))) if rest else gram
+    return aligned(wide.reshape(k * (k + rest)))
+
+
+def _certified(landscape, z, lmbdas, tol, max_iter):
+    """The `Solution` of rows with a lmbda each: they go on by coordinate descent where they are above tol.
+
+    Divided by its lmbda a row is a problem with lmbda = 1; without one it is least squares.
+    """
+    from skrlv.kernels import lasso
+
+    problem, z = lasso_start(landscape, z)
+    weights = landscape.energy.regularizer.thresholds(1.0, z.shape[1])
+    sweeps, gaps = np.zeros(len(z), dtype=np.int64), np.zeros(len(z))
+    for rows, thresholds in ((lmbdas > 0.0, weights), (lmbdas == 0.0, 0.0 * weights)):
+        unit = np.where(lmbdas > 0.0, lmbdas, 1.0)[rows, None]
+        half_norms = 0.5 * (np.sqrt(2.0 * problem.half_norms[rows]) / unit[:, 0]) ** 2
+        found, steps, left = z[rows] / unit, sweeps[rows], gaps[rows]
+        lasso.coordinate_descent(
+            problem.gram, problem.correlations[rows] / unit, half_norms, thresholds, problem.positive,
+            float(tol), int(max_iter), steps, left, found,
+        )  # fmt: skip
+        z[rows] = np.where(steps[:, None] > 0, found * unit, z[rows])
+        sweeps[rows], gaps[rows] = steps, left
+    return Solution(z, sweeps, gaps, gaps <= tol)
