@@ -44,6 +44,7 @@ def in_turn(calls, n_rows, repeats):
     for _ in range(repeats + 1):
         turn = []
         for call in calls.values():
+            time.sleep(0.1)  # threads of the last call may still spin
             start = time.perf_counter()
             call()
             turn.append(1e6 * (time.perf_counter() - start) / n_rows)
