@@ -62,9 +62,9 @@ def _in_worker_process():
     return "LOKY_WORKER" in os.environ or joblib.parallel.mp.parent_process() is not None
 
 
-def each_block(work, n_rows, n_jobs=None):
+def each_block(work, n_rows, n_jobs=None, size=ROWS_PER_BLOCK):
     """Call ``work(rows)`` for every block of rows, in threads; return the results in order."""
-    blocks = row_blocks(n_rows)
+    blocks = row_blocks(n_rows, size)
     threads = min(n_threads(n_jobs), len(blocks))
     with _one_blas_thread():
         if threads <= 1:

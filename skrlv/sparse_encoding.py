@@ -9,25 +9,24 @@ from scipy import sparse
 
 from skrlv._arrays import squares_per_sample
 from skrlv._compat import Interval, validate_params
-from skrlv._threads import dense, each_block
+from skrlv._threads import ROWS_PER_BLOCK, dense, each_block
 from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
 from skrlv.base import warn_unless_converged, warn_user
 from skrlv.inference import (
     Gathered,
-    Solution,
     before_rounding,
     debiased,
     gaps_at,
-    homotopy,
+    homotopy_path,
     joined,
-    lasso_path,
     least_angle,
-    mixed_homotopy,
+    mixed_path,
     rounded,
-    squared_errors,
+    tallied,
 )
 from skrlv.metrics import lmbda_grid
 
+_CODES_PER_BLOCK = 4096  # of a path: rows x lmbdas
 _ROUNDING = 1e-8  # of a relative error: the root of that of its square
 
 
@@ -181,7 +180,8 @@ def _to_target(landscape, x, n_nonzero, max_error, tol):
     )
     missed = np.empty(0)
     if max_error is not None:
-        errors, lmbda = _relative(_squared_errors(landscape, x, solution.z), landscape), landscape.energy.lmbda
+        energy = landscape.energy
+        errors, lmbda = _relative(tallied(energy, x, solution.z).squares, x), energy.lmbda
         stopped = (np.count_nonzero(solution.z, axis=1) == n_nonzero) | ((lmbdas == lmbda) & (lmbda > 0.0))
         missed = errors[(errors > max_error + _ROUNDING) & ~stopped]
     return rounded(solution, x.dtype, tol, partial(gaps_at, landscape, lmbdas=lmbdas)), missed
@@ -304,63 +304,29 @@ def lmbda_path(
     energy = lasso_energy(dictionary, lmbdas[-1], positive=positive, l2=l2, weights=weights)
     tol = resolved_tol(code_tol, X.dtype)
 
-    codes = None if sparse_output else np.empty((len(lmbdas), X.shape[0], len(dictionary)), X.dtype)
+    shape = (len(lmbdas), X.shape[0])
+    codes = None if sparse_output else np.empty((*shape, len(dictionary)), X.dtype)
+    gathered = [Gathered(X.shape[0], None if codes is None else codes[i]) for i in range(len(lmbdas))]
+    counts, energies, errors = np.empty(shape), np.empty(shape), np.empty(shape)
 
     def walk(rows):
-        points = []
-        for i, point in enumerate(_path(energy, dense(X[rows]), lmbdas, tol)):
-            z = point.solution.z
-            if codes is None:
-                z = sparse.csr_matrix(z)
-            else:
-                codes[i, rows], z = z, np.empty(0)
-            points.append(point._replace(solution=point.solution._replace(z=z)))
-        return points
+        x = dense(X[rows])
+        for i, solution in enumerate(_exact_path(energy, x, lmbdas, tol=tol)):
+            tally = tallied(energy, x, solution.z)
+            counts[i, rows], errors[i, rows] = tally.counts, _relative(tally.squares, x)
+            energies[i, rows] = 0.5 * (tally.squares + energy.encoder_weight * tally.lengths) + lmbdas[i] * tally.prices
+            gathered[i].add(rows, solution._replace(z=stored(solution.z, sparse_output)))
 
-    solutions, used, energies, errors = zip(
-        *(_in_one(blocks) for blocks in zip(*each_block(walk, X.shape[0], n_jobs), strict=True)), strict=True
-    )
+    each_block(walk, X.shape[0], n_jobs, size=min(ROWS_PER_BLOCK, max(1, _CODES_PER_BLOCK // len(lmbdas))))
+    solutions = [part.solution() for part in gathered]
     warn_unless_converged(joined([solution._replace(z=np.empty(0)) for solution in solutions]), "Raise code_tol.")
-    densities = np.sum(used, axis=1) / (X.shape[0] * len(dictionary))
     given_out = [solution.z for solution in solutions] if codes is None else codes
-    return LmbdaPath(lmbdas, given_out, np.stack(energies), densities, np.stack(errors))
+    return LmbdaPath(lmbdas, given_out, energies, counts.sum(axis=1) / (X.shape[0] * len(dictionary)), errors)
 
 
-class _Point(NamedTuple):
-    """Rows at one lmbda."""
-
-    solution: Solution
-    n_nonzero: np.ndarray
-    energies: np.ndarray
-    errors: np.ndarray
-
-
-def _in_one(points):
-    """Consecutive blocks of rows at one lmbda as one."""
-    solutions, *records = zip(*points, strict=True)
-    return _Point(joined(solutions), *map(np.concatenate, records))
-
-
-def _path(energy, x, lmbdas, tol):
-    """A `_Point` per lmbda, of a block of rows."""
-    landscape = energy.given(_double(x)).on_gram()
-    for lmbda, solution in zip(lmbdas, lasso_path(landscape, lmbdas, tol=before_rounding(tol, x.dtype)), strict=True):
-        solution = rounded(solution, x.dtype, tol, partial(gaps_at, landscape, lmbdas=np.full(len(x), lmbda)))
-        squares, z = _squared_errors(landscape, x, solution.z), _double(solution.z)
-        energies = 0.5 * squares + lmbda * energy.regularizer(z)
-        if energy.encoder_weight:
-            energies += 0.5 * energy.encoder_weight * squares_per_sample(z)
-        yield _Point(solution, np.count_nonzero(z, axis=1), energies, _relative(squares, landscape))
-
-
-def _squared_errors(landscape, x, z):
-    """Squared norm of x - zD per row, of codes as they are given out."""
-    return squared_errors(landscape.energy.decoder.atoms, _double(x), _double(z))
-
-
-def _relative(squares, landscape):
+def _relative(squares, x):
     """norm(x - zD) / norm(x) per row; 0 for a row of zeros, infinite where squares overflow."""
-    whole = 2.0 * landscape.quadratic().half_norms
+    whole = squares_per_sample(x)
     known = (whole > 0.0) & (whole < np.inf)
     return np.sqrt(np.divide(squares, whole, out=np.where(whole > 0.0, np.inf, 0.0), where=known))
 
@@ -380,9 +346,14 @@ def _decreasing(lmbdas):
 
 def exact_codes(energy, y, z0, *, tol):
     """Certified codes of a block of rows, in their dtype."""
+    return _exact_path(energy, y, [energy.lmbda], z0, tol=tol)[0]
+
+
+def _exact_path(energy, y, lmbdas, z0=None, *, tol):
+    """The `Solution` of a block of rows at each lmbda."""
     if y.dtype == np.float32:
-        return mixed_homotopy(energy, y, z0, tol=tol)
-    return homotopy(energy.given(y), z0, tol=tol)
+        return mixed_path(energy, y, lmbdas, z0, tol=tol)
+    return homotopy_path(energy.given(y), lmbdas, z0, tol=tol)
 
 
 def resolved_tol(code_tol, dtype):

@@ -14,8 +14,8 @@ from skrlv.inference import (
     fista,
     fista_restart,
     homotopy,
+    homotopy_path,
     ista,
-    lasso_path,
     least_angle,
 )
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1
@@ -246,7 +246,11 @@ def test_the_path_passes_the_codes_of_each_lmbda(name):
     energy, n_features = PROBLEMS[name]
     landscape = energy.given(rows_for(n_features))
     lmbdas = np.array([1.0, 0.4, 0.1])
-    for lmbda, solution in zip(lmbdas, lasso_path(landscape, lmbdas, tol=1e-10), strict=True):
+    if energy.regularizer.ridge(1.0):
+        with pytest.raises(TypeError, match="changes with lmbda"):
+            homotopy_path(landscape, lmbdas)
+        return
+    for lmbda, solution in zip(lmbdas, homotopy_path(landscape, lmbdas, tol=1e-10), strict=True):
         at = landscape.at(lmbda)
         exact = coordinate_descent(at, tol=1e-12, max_iter=100_000)
         assert solution.converged.all()

@@ -148,31 +148,32 @@ def plain_least_angle(gram, q, lmbda):
         support.append(j)
 
 
-def test_least_angle_walks_like_its_plain_twin():
-    atoms, y = (
-        random_dictionary(30, 400, 1),
-        np.random.default_rng(0).normal(size=(6, 400)),
-    )  # too long for any to leave
-    gram, correlations, lmbdas = atoms @ atoms.T, y @ atoms.T, np.array([2.0, 1.0, 0.5])
-    codes, ends, bends = np.empty((3, 6, 30)), np.empty((3, 6)), np.empty(6, np.int64)
-    norms = np.linalg.norm(y, axis=1)
+@pytest.mark.parametrize("lmbda", [2.0, 1.0, 0.5])
+def test_least_angle_walks_like_its_plain_twin(lmbda):
+    atoms, y = random_dictionary(30, 400, 1), np.random.default_rng(0).normal(size=(6, 400))
+    gram, correlations, norms = atoms @ atoms.T, y @ atoms.T, np.linalg.norm(y, axis=1)
+    codes, ends, bends = np.empty((6, 30)), np.empty(6), np.empty(6, np.int64)
     walk = scratch(30, gram.dtype)[0]._replace(gram=_whole_vectors(gram))
-    homotopy.least_angle(walk, correlations, norms, np.zeros(30), False, lmbdas, 30, 0.0, bends, ends, codes)
-    for i, lmbda in enumerate(lmbdas):
-        assert (ends[i] == lmbda).all()
-        for q, z in zip(correlations, codes[i], strict=True):
-            np.testing.assert_allclose(
-                z, plain_least_angle(gram, q, lmbda) if np.abs(q).max() > lmbda else 0.0, atol=1e-12
-            )
-    np.testing.assert_array_equal(bends, np.count_nonzero(codes[-1], axis=1))
+    homotopy.least_angle(walk, correlations, norms, np.zeros(30), False, lmbda, 30, 0.0, bends, ends, codes)
+    assert (ends == lmbda).all()
+    for q, z in zip(correlations, codes, strict=True):  # rows too long for an atom to leave
+        twin = plain_least_angle(gram, q, lmbda) if np.abs(q).max() > lmbda else 0.0
+        np.testing.assert_allclose(z, twin, atol=1e-12)
+    np.testing.assert_array_equal(bends, np.count_nonzero(codes, axis=1))
 
 
+@dtypes
 @pytest.mark.parametrize("width", [1, 8, 13, 123])
-def test_squares_left(width, rng):
-    atoms, y, z = rng.normal(size=(9, width)), rng.normal(size=(5, width)), rng.normal(size=(5, 9))
-    z[rng.random(z.shape) < 0.6], out = 0.0, np.empty(5)
-    homotopy.squares_left(np.empty(width), np.empty(9, np.int64), np.empty(9), atoms, y, z, out)
-    np.testing.assert_allclose(out, np.sum((y - z @ atoms) ** 2, axis=1), rtol=1e-13)
+def test_tally(width, dtype, rng):
+    atoms, y = rng.normal(size=(9, width)), rng.normal(size=(5, width)).astype(dtype)
+    z, factors = rng.normal(size=(5, 9)).astype(dtype), rng.random(9)
+    z[rng.random(z.shape) < 0.6], out = 0.0, np.empty((4, 5))
+    homotopy.tally(np.empty(width), np.empty(9, np.int64), np.empty(9), atoms, factors, y, z, *out)
+    y, z = y.astype(np.float64), z.astype(np.float64)
+    np.testing.assert_allclose(out[0], np.sum((y - z @ atoms) ** 2, axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(out[1], np.count_nonzero(z, axis=1))
+    np.testing.assert_allclose(out[2], np.abs(z) @ factors, rtol=1e-13)
+    np.testing.assert_allclose(out[3], np.sum(z**2, axis=1), rtol=1e-13)
 
 
 @pytest.mark.parametrize("positive", [False, True])

@@ -20,7 +20,7 @@ WARMED = {
     "least_angle",
     "refit",
     "relative_gaps",
-    "squares_left",
+    "tally",
 }
 
 

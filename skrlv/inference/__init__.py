@@ -2,11 +2,12 @@
 
 from skrlv.inference.coordinate_descent import coordinate_descent
 from skrlv.inference.duality import duality_gap
-from skrlv.inference.homotopy import homotopy
-from skrlv.inference.least_angle import debiased, gaps_at, lasso_path, least_angle, squared_errors
-from skrlv.inference.mixed_precision import before_rounding, mixed_homotopy, rounded
+from skrlv.inference.homotopy import homotopy, homotopy_path
+from skrlv.inference.least_angle import debiased, gaps_at, least_angle
+from skrlv.inference.mixed_precision import before_rounding, mixed_path, rounded
 from skrlv.inference.proximal_gradient import fista, fista_restart, ista
 from skrlv.inference.solution import Gathered, Solution, joined
+from skrlv.inference.tally import tallied
 
 __all__ = [
     "Gathered",
@@ -19,11 +20,11 @@ __all__ = [
     "fista_restart",
     "gaps_at",
     "homotopy",
+    "homotopy_path",
     "ista",
     "joined",
-    "lasso_path",
     "least_angle",
-    "mixed_homotopy",
+    "mixed_path",
     "rounded",
-    "squared_errors",
+    "tallied",
 ]

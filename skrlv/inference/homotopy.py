@@ -38,24 +38,62 @@ def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     Osborne, Presnell, Turlach, A new approach to variable selection in least squares problems, 2000.
     Efron, Hastie, Johnstone, Tibshirani, Least Angle Regression, 2004.
     """
+    return homotopy_path(landscape, [landscape.energy.lmbda], z0, max_iter=max_iter, tol=tol)[0]
+
+
+def homotopy_path(landscape, lmbdas, z0=None, *, max_iter=100_000, tol=1e-6):
+    """Exact codes at each of several lmbdas: `homotopy` goes on from one to the next.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        As for `homotopy`, but for an elastic net, whose Gram matrix changes with lmbda. Its own lmbda is not used.
+    lmbdas : sequence of float
+        Best in decreasing order.
+    z0, max_iter, tol
+        As for `homotopy`; z0 is where to begin at the first lmbda.
+
+    Returns
+    -------
+    list of Solution
+        One per lmbda.
+    """
     from skrlv.kernels import lasso
 
-    problem, z = lasso_start(landscape, z0)
-    gram, correlations, half_norms, thresholds, positive = problem.arrays
-    n_iter, residual, gaps = *walked(problem, z), np.empty(len(z))
-    lasso.relative_gaps(gram, correlations, half_norms, thresholds, positive, residual, z, gaps)
-    solution = Solution(z, n_iter, gaps, gaps <= tol)
-    return solution if solution.converged.all() else _mended(landscape, solution, max_iter, tol)
+    problem, start = lasso_start(landscape, z0)
+    n_iter, residual, z = walked(problem, path_thresholds(landscape, lmbdas), start)
+    solutions = []
+    for point, lmbda in enumerate(lmbdas):
+        here, gaps = problem._replace(thresholds=path_thresholds(landscape, [lmbda])[0]), np.empty(len(start))
+        lasso.relative_gaps(*here.arrays, residual[point], z[point], gaps)
+        solution = Solution(z[point], n_iter[point], gaps, gaps <= tol)
+        if not solution.converged.all():
+            solution = _mended(landscape.at(lmbda), solution, max_iter, tol)
+        solutions.append(solution)
+    return solutions
 
 
-def walked(problem, z):
-    """Walk each row to its minimum, in place; -> the bends of each and its residual correlations q - G z."""
+def path_thresholds(landscape, lmbdas):
+    """The thresholds (n_lmbdas, n_components) of the atoms at each lmbda."""
+    energy = landscape.energy
+    if len(lmbdas) > 1 and energy.regularizer.ridge(1.0):
+        raise TypeError("The ridge of an ElasticNet changes with lmbda; give a ZeroEncoder its weight instead.")
+    gram = energy.gram
+    return np.stack([energy.regularizer.thresholds(lmbda, len(gram)) for lmbda in lmbdas]).astype(gram.dtype)
+
+
+def walked(problem, thresholds, start):
+    """Walk each row from one set of thresholds to the next.
+
+    Returns the bends (n_points, n_samples), the residual correlations q - G z and the codes.
+    """
     from skrlv.kernels.homotopy import homotopy
 
-    gram, correlations, _, thresholds, positive = problem.arrays
-    n_iter, residual = np.empty(len(z), dtype=np.int64), np.empty_like(correlations)
-    homotopy(*scratch(len(gram), gram.dtype), gram, correlations, thresholds, positive, n_iter, residual, z)
-    return n_iter, residual
+    gram, correlations, shape = problem.gram, problem.correlations, (len(thresholds), *start.shape)
+    n_iter, residual, z = np.empty(shape[:2], dtype=np.int64), np.empty(shape, gram.dtype), np.empty(shape, gram.dtype)
+    z[0] = start
+    homotopy(*scratch(len(gram), gram.dtype), gram, correlations, thresholds, problem.positive, n_iter, residual, z)
+    return n_iter, residual, z
 
 
 def scratch(k, dtype):

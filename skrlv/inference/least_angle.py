@@ -1,54 +1,13 @@
-"""The path of exact codes from zero downwards: at many lmbdas, or to a number of entries or an error."""
+"""The path of exact codes from zero downwards, to a number of entries or an error."""
 
 import numpy as np
 
-from skrlv._arrays import aligned, empty_aligned
+from skrlv._arrays import aligned
 from skrlv.encoders import ZeroEncoder
-from skrlv.inference.coordinate_descent import coordinate_descent
-from skrlv.inference.homotopy import homotopy, scratch
+from skrlv.inference.homotopy import scratch
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
 from skrlv.regularizers import L1
-
-
-def lasso_path(landscape, lmbdas, *, max_iter=100_000, tol=1e-6):
-    """Exact codes at each of several lmbdas, for hardly more than the last alone.
-
-    One walk from zero passes them all. Where atoms have no price, or the ridge depends on lmbda, there is no such
-    walk, and each code is the start of the next.
-
-    Parameters
-    ----------
-    landscape : Landscape
-        Quadratic, under the L1 family, of NumPy arrays; its own lmbda is not used.
-    lmbdas : array of shape (n_lmbdas,)
-        Decreasing.
-    max_iter : int, default=100_000
-        Most sweeps of coordinate descent for any row, where the walk alone does not meet ``tol``.
-    tol : float, default=1e-6
-        Largest relative duality gap of a row, see `duality_gap`.
-
-    Returns
-    -------
-    list of Solution
-        One per lmbda.
-
-    References
-    ----------
-    Efron, Hastie, Johnstone, Tibshirani, Least Angle Regression, 2004.
-    """
-    landscape, regularizer = landscape.on_gram(), landscape.energy.regularizer
-    solutions: list[Solution] = []
-    if regularizer.ridge(1.0) or not regularizer.thresholds(1.0, landscape.start().shape[1]).all():
-        for lmbda in lmbdas:
-            start = solutions[-1].z if solutions else None
-            solutions.append(homotopy(landscape.at(lmbda), start, max_iter=max_iter, tol=tol))
-        return solutions
-    codes, _, bends = _walk(landscape, lmbdas)
-    for lmbda, z in zip(lmbdas, codes, strict=True):
-        solution = coordinate_descent(landscape.at(lmbda), z, max_iter=max_iter, tol=tol)
-        solutions.append(solution._replace(n_iter=solution.n_iter + bends))
-    return solutions
 
 
 def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, tol=1e-6):
@@ -66,7 +25,7 @@ def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, t
     max_error : float, default=0.0
         Relative error at which a row is good enough.
     max_iter, tol
-        As for `lasso_path`.
+        As for `homotopy`.
 
     Returns
     -------
@@ -81,7 +40,7 @@ def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, t
         raise TypeError("A path to a target needs L1, without a weight of zero, and no encoder but a ridge.")
     landscape = landscape.on_gram()
     most = len(weights) if n_nonzero is None else int(n_nonzero)
-    (codes,), (lmbdas,), bends = _walk(landscape, np.array([energy.lmbda]), most, max_error)
+    codes, lmbdas, bends = _walk(landscape, most, max_error)
     solution = _certified(landscape, codes, lmbdas, tol, 0)
     if not solution.converged.all():
         solution = _within(most, _certified(landscape, codes, lmbdas, tol, max_iter), solution)
@@ -100,16 +59,6 @@ def gaps_at(landscape, z, lmbdas):
     return _certified(landscape.on_gram(), z, lmbdas, np.inf, 0).error
 
 
-def squared_errors(atoms, y, z):
-    """Squared norm of y - z D per row, for codes with few non-zeros, in float64."""
-    from skrlv.kernels.homotopy import squares_left
-
-    errors, (n_components, n_features) = np.empty(len(y)), atoms.shape
-    chosen, weights = np.empty(n_components, dtype=np.int64), np.empty(n_components)
-    squares_left(empty_aligned(n_features, np.float64), chosen, weights, atoms, y, z, errors)
-    return errors
-
-
 def debiased(landscape, z):
     """Least squares on the non-zero entries of each code, without any price; for positive codes non-negative.
 
@@ -123,24 +72,25 @@ def debiased(landscape, z):
     return z
 
 
-def _walk(landscape, lmbdas, most=None, max_error=0.0):
-    """Codes (n_lmbdas, n_samples, n_components), the lmbda that each is for, and the bends per row.
+def _walk(landscape, most, max_error):
+    """Codes, the lmbda that each is for, and the bends per row.
 
     The kernel knows no weights: it is given atoms divided by theirs.
     """
     from skrlv.kernels.homotopy import least_angle as walk_down
 
-    problem, start = lasso_start(landscape, None)
-    n_samples, n_components = start.shape
-    weights = landscape.energy.regularizer.thresholds(1.0, n_components)
+    problem, codes = lasso_start(landscape, None)
+    energy, (n_samples, n_components) = landscape.energy, codes.shape
+    weights = energy.regularizer.thresholds(1.0, n_components)
     gram, correlations = problem.gram, problem.correlations
     if (weights != 1.0).any():
         gram, correlations = gram / weights / weights[:, None], correlations / weights
-    ridges, norms = landscape.energy.encoder_weight / weights**2, np.sqrt(2.0 * problem.half_norms)
-    codes, ends = np.empty((len(lmbdas), n_samples, n_components)), np.empty((len(lmbdas), n_samples))
-    bends, most = np.empty(n_samples, dtype=np.int64), n_components if most is None else most
+    ridges, norms = energy.encoder_weight / weights**2, np.sqrt(2.0 * problem.half_norms)
+    ends, bends = np.empty(n_samples), np.empty(n_samples, dtype=np.int64)
     walk = scratch(n_components, gram.dtype)[0]._replace(gram=_whole_vectors(gram))
-    walk_down(walk, correlations, norms, ridges, problem.positive, lmbdas, most, float(max_error), bends, ends, codes)
+    walk_down(
+        walk, correlations, norms, ridges, problem.positive, energy.lmbda, most, float(max_error), bends, ends, codes
+    )
     if (weights != 1.0).any():
         codes /= weights
     return codes, ends, bends

@@ -5,14 +5,14 @@ from functools import partial
 import numpy as np
 
 from skrlv.inference.duality import duality_gap
-from skrlv.inference.homotopy import homotopy, walked
+from skrlv.inference.homotopy import homotopy_path, path_thresholds, walked
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
 
 _ROUNDED = 1e-6  # rounding codes to float32 alone opens gaps about this wide, and wider between twin atoms
 
 
-def mixed_homotopy(energy, y, z0=None, *, tol=1e-4):
+def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
     """Walk in float32, which moves half of the bytes; rows that end above ``tol`` go on in float64.
 
     The gap is that of the float32 codes under the float64 energy. Codes that met a ``tol`` below 1e-6 before they
@@ -21,9 +21,11 @@ def mixed_homotopy(energy, y, z0=None, *, tol=1e-4):
     Parameters
     ----------
     energy : Energy
-        In float64, quadratic, under the L1 family, with no encoder but `ZeroEncoder`.
+        In float64, quadratic, under L1, with no encoder but `ZeroEncoder`; its own lmbda is not used.
     y : array of shape (n_samples, n_features)
         Data, float32.
+    lmbdas : sequence of float
+        Best in decreasing order.
     z0 : array of shape (n_samples, n_components) or None, default=None
         Where to begin.
     tol : float, default=1e-4
@@ -31,36 +33,45 @@ def mixed_homotopy(energy, y, z0=None, *, tol=1e-4):
 
     Returns
     -------
-    Solution
-        With codes in float32.
+    list of Solution
+        One per lmbda, with codes in float32.
     """
-    solution = _in_double(energy, y, z0, tol) if tol < _ROUNDED else _in_single(energy, y, z0, tol)
-    missed = np.flatnonzero(~solution.converged)
-    if tol >= _ROUNDED and missed.size:
-        rest = _in_double(energy, y[missed], solution.z[missed], tol)
-        for mine, theirs in zip(solution[:4], rest[:4], strict=True):
-            mine[missed] = theirs
-    return solution
+    if tol < _ROUNDED:
+        return _in_double(energy, y, lmbdas, z0, tol)
+    solutions = _in_single(energy, y, lmbdas, z0, tol)
+    for lmbda, solution in zip(lmbdas, solutions, strict=True):
+        missed = np.flatnonzero(~solution.converged)
+        if missed.size:
+            (rest,) = _in_double(energy, y[missed], [lmbda], solution.z[missed], tol)
+            for mine, theirs in zip(solution[:4], rest[:4], strict=True):
+                mine[missed] = theirs
+    return solutions
 
 
-def _in_single(energy, y, z0, tol):
+def _in_single(energy, y, lmbdas, z0, tol):
     from skrlv.kernels import lasso
 
-    problem, z = lasso_start(energy.single.given(y), z0)
-    n_iter, residual, gaps = *walked(problem, z), np.empty(len(z))
+    landscape = energy.single.given(y)
+    problem, start = lasso_start(landscape, z0)
+    n_iter, residual, z = walked(problem, path_thresholds(landscape, lmbdas), start)
     decoder, ridge = energy.decoder, energy.encoder_weight + problem.ridge
     atoms = decoder.single.atoms if decoder.is_single else decoder.atoms  # float32 is read in half the time
-    thresholds = problem.thresholds.astype(np.float64)
     atoms, y = (np.require(x, requirements="CW") for x in (atoms, y))  # numba compiles anew for read-only arrays
-    norms = np.sqrt(decoder.squared_norms)
-    lasso.gaps_of_float32(atoms, norms, ridge, thresholds, problem.positive, y, residual, z, gaps)
-    return Solution(z, n_iter, gaps, gaps <= tol)
+    norms, solutions = np.sqrt(decoder.squared_norms), []
+    for point, lmbda in enumerate(lmbdas):
+        thresholds, gaps = energy.regularizer.thresholds(lmbda, len(atoms)), np.empty(len(y))
+        lasso.gaps_of_float32(atoms, norms, ridge, thresholds, problem.positive, y, residual[point], z[point], gaps)
+        solutions.append(Solution(z[point], n_iter[point], gaps, gaps <= tol))
+    return solutions
 
 
-def _in_double(energy, y, z0, tol):
-    landscape = energy.given(y.astype(np.float64))
-    solution = homotopy(landscape, z0, tol=before_rounding(tol, np.float32))
-    return rounded(solution, np.float32, tol, partial(duality_gap, landscape))
+def _in_double(energy, y, lmbdas, z0, tol):
+    landscape = energy.given(y.astype(np.float64)).on_gram()
+    solutions = homotopy_path(landscape, lmbdas, z0, tol=before_rounding(tol, np.float32))
+    return [
+        rounded(solution, np.float32, tol, partial(duality_gap, landscape.at(lmbda)))
+        for lmbda, solution in zip(lmbdas, solutions, strict=True)
+    ]
 
 
 def before_rounding(tol, dtype):

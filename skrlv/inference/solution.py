@@ -18,11 +18,14 @@ class Solution(NamedTuple):
 
 
 class Gathered:
-    """The solutions of blocks of rows as one: arrays filled as threads bring them in, CSR codes stacked at the end."""
+    """The solutions of blocks of rows as one: arrays filled as threads bring them in, CSR codes stacked at the end.
 
-    def __init__(self, n_rows):
+    Codes go to ``z`` if it is given.
+    """
+
+    def __init__(self, n_rows, z=None):
         self._n_rows, self._lock = n_rows, Lock()
-        self._arrays: dict = {}
+        self._arrays: dict = {} if z is None else {"z": z}
         self._matrices: dict = {}
 
     def add(self, rows, solution):

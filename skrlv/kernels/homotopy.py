@@ -358,7 +358,7 @@ def residual_correlations(walk, flat, q, n, chosen, weights, c):
 
 
 @lean
-def broken_by(walk, m, n, c, thresholds, positive, chosen, excess):
+def broken_by(walk, m, n, c, thresholds, positive, excess):
     """By how much each atom that is not in the walk breaks the conditions. Returns the most of all, the walk's too.
 
     walk.pull is left as c minus its target.
@@ -369,8 +369,9 @@ def broken_by(walk, m, n, c, thresholds, positive, chosen, excess):
         if walk.thresholds[i] == np.inf:
             excess[walk.atoms[i]] = 0.0
     for i in range(n):
-        walk.pull[i] = c[chosen[i]] - walk.sign[i] * thresholds[chosen[i]]
-        excess[chosen[i]] = 0.0
+        j = walk.atoms[walk.support[i]]
+        walk.pull[i] = c[j] - walk.sign[i] * thresholds[j]
+        excess[j] = 0.0
     e = largest(excess)
     for i in range(n):
         e = max(e, abs(walk.pull[i]))
@@ -412,43 +413,72 @@ def write_down(walk, n, code):
     return clean
 
 
+@inlined
+def settle(
+    walk, excess, weights, chosen, gram, flat, q, thresholds, positive, nothing, stride, inverse_stride, m, n, c,
+    current,
+):  # fmt: skip
+    """Walk until no atom breaks the conditions by more than rounding.
+
+    c is q - G z where it is current. Returns the strides of both matrices, how many atoms the walk looks at, the size
+    of the support, the bends, and whether c is current.
+    """
+    before, n_bends = np.inf, 0
+    for _ in range(WALKS):
+        if not current:
+            residual_correlations(walk, flat, q, n, chosen, weights, c)
+            current = True
+        e, m_before = broken_by(walk, m, n, c, thresholds, positive, excess), m
+        m, stride, floor = join(walk, gram, thresholds, excess, m, stride)
+        if not e > nothing or (m == m_before and e > 0.5 * before):
+            break
+        for i in range(m):
+            walk.c[i] = c[walk.atoms[i]]
+        for i in range(n):
+            walk.pull[i] /= e
+        sum_rows(walk.inverse, inverse_stride, walk.order, walk.pull, n, walk.velocity[: padded(n)])
+        before, current = e, False
+        inverse_stride, n, bends, e = follow(walk, stride, inverse_stride, m, n, e, floor, positive, thinnest(q))
+        n_bends += bends + 1
+        if e > floor:
+            break
+    return stride, inverse_stride, m, n, n_bends, current
+
+
 @lean
 def homotopy(walk, excess, weights, chosen, gram, correlations, thresholds, positive, n_iter, residual, z):
-    """Walk each row from its code in z to its minimum; n_iter counts the bends, residual is q - G z at the end.
+    """Walk each row from its code in z[0] to its minimum under thresholds[0], from there to that under the next, ...
 
-    Where atoms depend on each other, or rounding wins, a row may end a little above: certify what comes out.
-    walk, excess, weights and chosen are scratch, of whole vectors.
+    thresholds (n_points, k), z and residual (n_points, n, k): residual is q - G z at the end; n_iter (n_points, n)
+    counts the bends. Where atoms depend on each other, or rounding wins, a row may end a little above: certify what
+    comes out. walk, excess, weights and chosen are scratch, of whole vectors.
     """
-    n_rows, k = correlations.shape
+    n_points, n_rows, k = z.shape
     flat = gram.reshape(k * k)
     fill(excess, k, excess.size, 0.0)
     stride = inverse_stride = min(9 * LANES, walk.c.size)  # what a row needed is kept for the next
     for row in range(n_rows):
-        q, c, code = correlations[row], residual[row], z[row]
-        nothing, before, n_iter[row] = 64.0 * np.finfo(gram.dtype).eps * magnitude(q), np.inf, 0  # rounding
-        if not nothing < np.inf:
-            fill(c, 0, k, np.nan)
-            continue
-        m, stride, inverse_stride, n = resume(walk, gram, thresholds, code, stride, inverse_stride)
-        for _ in range(WALKS):
-            residual_correlations(walk, flat, q, n, chosen, weights, c)
+        q, current = correlations[row], False
+        nothing = 64.0 * np.finfo(q.dtype).eps * magnitude(q)  # rounding
+        m, stride, inverse_stride, n = resume(walk, gram, thresholds[0], z[0, row], stride, inverse_stride)
+        for point in range(n_points):
+            t, c = thresholds[point], residual[point, row]
+            if not nothing < np.inf:
+                fill(c, 0, k, np.nan)
+                n_iter[point, row] = 0
+                continue
+            if point > 0:
+                for j in range(k):
+                    c[j] = residual[point - 1, row, j]
+                for i in range(m):
+                    walk.thresholds[i] = t[walk.atoms[i]]
+            stride, inverse_stride, m, n, n_iter[point, row], current = settle(
+                walk, excess, weights, chosen, gram, flat, q, t, positive, nothing, stride, inverse_stride, m, n, c,
+                current,
+            )  # fmt: skip
+            if not (write_down(walk, n, z[point, row]) and current):
+                residual_correlations(walk, flat, q, n, chosen, weights, c)
             current = True
-            e, m_before = broken_by(walk, m, n, c, thresholds, positive, chosen, excess), m
-            m, stride, floor = join(walk, gram, thresholds, excess, m, stride)
-            if not e > nothing or (m == m_before and e > 0.5 * before):
-                break
-            for i in range(m):
-                walk.c[i] = c[walk.atoms[i]]
-            for i in range(n):
-                walk.pull[i] /= e
-            sum_rows(walk.inverse, inverse_stride, walk.order, walk.pull, n, walk.velocity[: padded(n)])
-            before, current = e, False
-            inverse_stride, n, bends, e = follow(walk, stride, inverse_stride, m, n, e, floor, positive, thinnest(code))
-            n_iter[row] += bends + 1
-            if e > floor:
-                break
-        if not (write_down(walk, n, code) and current):
-            residual_correlations(walk, flat, q, n, chosen, weights, c)
 
 
 @lean
@@ -491,13 +521,14 @@ def enter(walk, stride, inverse_stride, n, place, positive, thin):
 
 
 @lean
-def descend(walk, ridges, stride, inverse_stride, n, e, squares, floor, nothing, positive, most, goal, thin):
+def descend(walk, ridges, stride, inverse_stride, n, e, floor, nothing, positive, most, goal, thin):
     """Follow the minimum under equal thresholds e down to the floor, to the last bend before more than `most` atoms
     are on the support, or to a squared error, whichever is first. From e = nothing on it is straight.
 
-    Returns the inverse's stride, the support's size, e, the squared error, the bends, and whether there is more path.
+    It begins where the support is empty and the squared error is one. Returns the inverse's stride, the support's
+    size, e, the bends, and whether it arrived at the floor.
     """
-    left, bends = np.int64(-1), 0
+    left, bends, squares = np.int64(-1), 0, 1.0
     while e > floor and bends < 2 * BENDS * stride:
         sum_rows(walk.gram, stride, walk.support, walk.velocity, n, walk.drift[:stride])
         enters, place = next_atom(walk, stride, n, e, positive, left, thin)
@@ -510,11 +541,11 @@ def descend(walk, ridges, stride, inverse_stride, n, e, squares, floor, nothing,
         add_scaled(walk.c[:stride], -fall, walk.drift[:stride])
         squares += fall * (fall * bend - 2.0 * slope)
         if fall == e - floor:
-            return inverse_stride, n, floor, squares, bends, True
+            return inverse_stride, n, floor, bends, True
         e -= fall
         bends += 1
         if fall == meets or (n == most and enters < leaves):
-            return inverse_stride, n, e, squares, bends, False
+            return inverse_stride, n, e, bends, False
         if leaves <= enters:
             left = walk.support[which]
             expel(walk, inverse_stride, n, which)
@@ -522,17 +553,16 @@ def descend(walk, ridges, stride, inverse_stride, n, e, squares, floor, nothing,
         else:
             inverse_stride = roomy(walk, n, inverse_stride)
             n, left = enter(walk, stride, inverse_stride, n, place, positive, thin)
-    return inverse_stride, n, e, squares, bends, True
+    return inverse_stride, n, e, bends, e <= floor
 
 
 @lean
-def least_angle(walk, correlations, norms, ridges, positive, lmbdas, most, max_error, n_iter, ends, z):
+def least_angle(walk, correlations, norms, ridges, positive, lmbda, most, max_error, n_iter, ends, z):
     """Walk each row, in units of its norm, from zero down the path of its minima with equal thresholds.
 
-    z (n_lmbdas, n, k) takes the codes on passing each of lmbdas, which decrease, and ends (n_lmbdas, n) the lmbda that
-    a code is for: another where the walk ended before, with `most` atoms or at max_error, relative to the norm.
-    ridges (k,) is the part of the Gram's diagonal that does not come from the atoms. n_iter counts the bends.
-    The walk is scratch, but for its Gram matrix: of all atoms, in rows of whole vectors.
+    The walk ends at lmbda, or before with `most` atoms, or at max_error, relative to the norm; ends (n,) takes the
+    lmbda that the code is for. ridges (k,) is the part of the Gram's diagonal that does not come from the atoms.
+    n_iter counts the bends. The walk is scratch, but for its Gram matrix: of all atoms, in rows of whole vectors.
     """
     n_rows, k = correlations.shape
     stride, none = padded(k), np.int64(0)
@@ -540,43 +570,43 @@ def least_angle(walk, correlations, norms, ridges, positive, lmbdas, most, max_e
     fill(walk.c, k, stride, 0.0)
     inverse_stride = min(9 * LANES, walk.c.size)
     for row in range(n_rows):
-        q, norm, n, e, squares, onwards = correlations[row], norms[row], none, 0.0, 1.0, True
-        n_iter[row] = 0
+        q, norm, e = correlations[row], norms[row], 0.0
         if not 0.0 < norm < np.inf:
             norm = np.inf
         for j in range(k):
             walk.c[j], walk.thresholds[j] = q[j] / norm, 0.0
             e = max(e, walk.c[j] if positive else abs(walk.c[j]))
         nothing = 1e4 * np.finfo(q.dtype).eps * e
-        for i in range(lmbdas.size):
-            if onwards:
-                inverse_stride, n, e, squares, bends, onwards = descend(
-                    walk, ridges, stride, inverse_stride, n, e, squares, lmbdas[i] / norm, nothing,
-                    positive, most, max_error * max_error, thinnest(q),
-                )  # fmt: skip
-                n_iter[row] += bends
-            ends[i, row] = lmbdas[i] if onwards else e * norm
-            fill(z[i, row], 0, k, 0.0)
-            for j in range(n):
-                if walk.code[j] * walk.sign[j] > 0.0:
-                    z[i, row, walk.support[j]] = walk.code[j] * norm
+        inverse_stride, n, e, n_iter[row], arrived = descend(
+            walk, ridges, stride, inverse_stride, none, e, lmbda / norm, nothing,
+            positive, most, max_error * max_error, thinnest(q),
+        )  # fmt: skip
+        ends[row] = lmbda if arrived else e * norm
+        fill(z[row], 0, k, 0.0)
+        for j in range(n):
+            if walk.code[j] * walk.sign[j] > 0.0:
+                z[row, walk.support[j]] = walk.code[j] * norm
 
 
 @lean
-def squares_left(decoded, chosen, weights, atoms, y, z, out):
-    """Squared norm of y - z D of each row, for codes with few non-zeros; the first three are scratch."""
+def tally(decoded, chosen, entries, atoms, factors, y, z, squares, counts, prices, lengths):
+    """Of each row, for codes with few non-zeros: the squared norm of y - z D, how many entries are not zero,
+    sum_j factors_j |z_j|, and the squared norm of z. The first three are scratch.
+    """
     (n_rows, k), width = z.shape, y.shape[1]
     flat = atoms.reshape(k * width)
     for row in range(n_rows):
-        n, total = 0, 0.0
+        n, squares[row], prices[row], lengths[row] = 0, 0.0, 0.0, 0.0
         for j in range(k):
             if z[row, j] != 0.0:
-                chosen[n], weights[n] = j, z[row, j]
+                chosen[n], entries[n] = j, z[row, j]
+                prices[row] += factors[j] * abs(entries[n])
+                lengths[row] += entries[n] * entries[n]
                 n += 1
-        sum_rows(flat, width, chosen, weights, n, decoded)
-        for j in range(width):
-            total += (y[row, j] - decoded[j]) ** 2
-        out[row] = total
+        sum_rows(flat, width, chosen, entries, n, decoded)
+        for i in range(width):
+            squares[row] += (y[row, i] - decoded[i]) ** 2
+        counts[row] = n
 
 
 @lean
