@@ -75,6 +75,11 @@ def aligned(x):
     return out
 
 
+def as_kernel_takes(x):
+    """A NumPy array in C order that may be written, a copy where it must be: for others numba would compile anew."""
+    return np.require(x, requirements=["C", "W"])
+
+
 def empty_aligned(size, dtype):
     """A vector of NumPy that begins on a cache line."""
     dtype = np.dtype(dtype)

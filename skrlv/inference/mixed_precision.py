@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from skrlv._arrays import as_kernel_takes
 from skrlv.inference.duality import duality_gap
 from skrlv.inference.homotopy import homotopy_path, path_thresholds, walked
 from skrlv.inference.problem import lasso_start
@@ -56,7 +57,7 @@ def _in_single(energy, y, lmbdas, z0, tol):
     n_iter, residual, z = walked(problem, path_thresholds(landscape, lmbdas), start)
     decoder, ridge = energy.decoder, energy.encoder_weight + problem.ridge
     atoms = decoder.single.atoms if decoder.is_single else decoder.atoms  # float32 is read in half the time
-    atoms, y = (np.require(x, requirements="CW") for x in (atoms, y))  # numba compiles anew for read-only arrays
+    atoms, y = as_kernel_takes(atoms), as_kernel_takes(y)
     norms, solutions = np.sqrt(decoder.squared_norms), []
     for point, lmbda in enumerate(lmbdas):
         thresholds, gaps = energy.regularizer.thresholds(lmbda, len(atoms)), np.empty(len(y))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skrlv._arrays import empty_aligned
+from skrlv._arrays import as_kernel_takes, empty_aligned
 
 
 class Tally(NamedTuple):
@@ -24,6 +24,6 @@ def tallied(energy, y, z):
     (n_components, n_features), factors = atoms.shape, energy.regularizer.thresholds(1.0, len(atoms))
     chosen, entries = np.empty(n_components, dtype=np.int64), np.empty(n_components)
     found = Tally(*(np.empty(len(y)) for _ in Tally._fields))
-    atoms, y, z = (np.require(x, requirements="CW") for x in (atoms, y, z))  # numba compiles anew for read-only arrays
-    tally(empty_aligned(n_features, np.float64), chosen, entries, atoms, factors, y, z, *found)
+    data = (as_kernel_takes(x) for x in (atoms, factors, y, z))
+    tally(empty_aligned(n_features, np.float64), chosen, entries, *data, *found)
     return found
