@@ -26,8 +26,9 @@ from skrlv.inference import (
 )
 from skrlv.metrics import lmbda_grid
 
+_REMEDY = "Raise code_tol; where atoms nearly depend on each other, raise lmbda or l2."
 _CODES_PER_BLOCK = 4096  # of a path: rows x lmbdas
-_ROUNDING = 1e-8  # of a relative error: the root of that of its square
+_ROUNDING = {"f": 1e-6, "d": 1e-8}  # of a relative error: the root of that of its square
 
 
 @validate_params(
@@ -62,7 +63,8 @@ def sparse_encode(
     .. math:: \min_z \tfrac12 \|x - zD\|_2^2 + \lambda \sum_j w_j |z_j| + \tfrac{l_2}{2} \|z\|_2^2
 
     With ``n_nonzero`` or ``max_error`` every row has a lmbda of its own: from where its code is zero lmbda falls, and
-    the code with it moves along its exact path, until it meets the first of the targets given, or ``lmbda``.
+    the code with it moves along its exact path, until it meets the first of the targets given, or ``lmbda``. The path
+    ends early where atoms depend on each other so much that rounding hides the rest of it.
 
     Parameters
     ----------
@@ -74,7 +76,8 @@ def sparse_encode(
         Weight of the L1 term, >= 0; in the unit of X for unit atoms. Zero is least squares. None needs a target, and
         is zero then.
     n_nonzero : int or None, default=None
-        Most non-zeros of a row, >= 1: its code is that of the smallest lmbda before one more atom joins.
+        Most non-zeros of a row, >= 1: its code is that of the smallest lmbda before one more atom joins. Fewer where
+        atoms that tie would join together, as for rows of equal entries on unit vectors, or where the path ends.
     max_error : float or None, default=None
         Relative error :math:`\|x - zD\| / \|x\|`, from 0 to below 1, at which a row is good enough: its code is that
         of the largest lmbda that gives it. Reached to about 1e-8.
@@ -115,7 +118,8 @@ def sparse_encode(
     ConvergenceWarning
         Once, if rows did not reach ``code_tol``.
     UserWarning
-        Once, if rows end above ``max_error`` although nothing else stopped them: the atoms do not span them.
+        Once, if rows end above ``max_error`` although nothing else stopped them: the atoms do not span them, or
+        rounding hides the rest of their paths.
 
     See Also
     --------
@@ -168,7 +172,7 @@ def sparse_encode(
 
     each_block(search, X.shape[0], n_jobs)
     solution = gathered.solution()
-    warn_unless_converged(solution, "Raise code_tol.")
+    warn_unless_converged(solution, _REMEDY)
     _warn_of_errors(missed, X.shape[0], max_error)
     return solution.z
 
@@ -183,7 +187,7 @@ def _to_target(landscape, x, n_nonzero, max_error, tol):
         energy = landscape.energy
         errors, lmbda = _relative(tallied(energy, x, solution.z).squares, x), energy.lmbda
         stopped = (np.count_nonzero(solution.z, axis=1) == n_nonzero) | ((lmbdas == lmbda) & (lmbda > 0.0))
-        missed = errors[(errors > max_error + _ROUNDING) & ~stopped]
+        missed = errors[(errors > max_error + _ROUNDING[x.dtype.char]) & ~stopped]
     return rounded(solution, x.dtype, tol, partial(gaps_at, landscape, lmbdas=lmbdas)), missed
 
 
@@ -191,7 +195,8 @@ def _warn_of_errors(errors, n_samples, max_error):
     if errors:
         warn_user(
             f"{len(errors)} of {n_samples} rows cannot reach max_error={max_error} with these atoms; the worst ended "
-            f"at a relative error of {max(errors):.2g}. Raise max_error, add atoms, or lower l2."
+            f"at a relative error of {max(errors):.2g}. Raise max_error, add atoms, lower l2, allow negative codes, or "
+            "remove atoms that nearly depend on others."
         )
 
 
@@ -319,14 +324,15 @@ def lmbda_path(
 
     each_block(walk, X.shape[0], n_jobs, size=min(ROWS_PER_BLOCK, max(1, _CODES_PER_BLOCK // len(lmbdas))))
     solutions = [part.solution() for part in gathered]
-    warn_unless_converged(joined([solution._replace(z=np.empty(0)) for solution in solutions]), "Raise code_tol.")
+    warn_unless_converged(joined([solution._replace(z=np.empty(0)) for solution in solutions]), _REMEDY)
     given_out = [solution.z for solution in solutions] if codes is None else codes
     return LmbdaPath(lmbdas, given_out, energies, counts.sum(axis=1) / (X.shape[0] * len(dictionary)), errors)
 
 
 def _relative(squares, x):
     """norm(x - zD) / norm(x) per row; 0 for a row of zeros, infinite where squares overflow."""
-    whole = squares_per_sample(x)
+    with np.errstate(over="ignore"):
+        whole = squares_per_sample(x)
     known = (whole > 0.0) & (whole < np.inf)
     return np.sqrt(np.divide(squares, whole, out=np.where(whole > 0.0, np.inf, 0.0), where=known))
 

@@ -361,3 +361,27 @@ def test_codes_of_a_path_that_miss_the_tolerance_are_told_of_once(problem):
     with pytest.warns(ConvergenceWarning, match="of 6 codes missed the tolerance") as told:
         lmbda_path(X, D, [0.5, 0.1], code_tol=1e-30)
     assert len(told) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.* missed the tolerance", "ignore:.*cannot reach max_error")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("apart", [1e-5, 1e-6, 1e-9, 1e-10, 1e-12])
+@pytest.mark.parametrize("target", [{"n_nonzero": 6}, {"n_nonzero": 10}, {"max_error": 0.3}], ids=str)
+def test_no_target_leads_above_the_energy_of_zero(target, apart, dtype):
+    random = np.random.default_rng(0)
+    atoms = random.normal(size=(5, 20))
+    D = np.vstack([atoms, atoms + apart * random.normal(size=atoms.shape)]).astype(dtype)
+    X = random.normal(size=(3, 20)).astype(dtype)
+    Z = sparse_encode(X, D, **target)
+    assert (relative_errors(X, Z, D) <= 1.0 + 1e-6).all()
+    assert np.count_nonzero(Z, axis=1).max() <= target.get("n_nonzero", 10)
+
+
+@pytest.mark.filterwarnings("ignore:.* missed the tolerance")
+def test_least_squares_on_overlapping_bumps_is_finite():
+    t = np.arange(40)
+    D = np.array([np.exp(-0.5 * ((t - centre) / 4) ** 2) for centre in range(2, 39)])
+    X = D[[3, 20]] + 0.02 * np.random.default_rng(0).normal(size=(2, 40))
+    Z = sparse_encode(X, D, 0.0)
+    assert np.isfinite(Z).all()
+    assert (relative_errors(X, Z, D) < 0.5).all()

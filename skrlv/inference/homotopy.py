@@ -110,9 +110,11 @@ def scratch(k, dtype):
 
 
 def _mended(landscape, solution, max_iter, tol):
-    """Rows that did not arrive go on by coordinate descent."""
+    """Rows that did not arrive go on by coordinate descent; from zero where they ended above its energy."""
     missed = np.flatnonzero(~solution.converged)
-    rest = coordinate_descent(landscape.take(missed), solution.z[missed], max_iter=max_iter, tol=tol)
+    start = solution.z[missed]
+    start[~(solution.error[missed] < 1.0)] = 0.0
+    rest = coordinate_descent(landscape.take(missed), start, max_iter=max_iter, tol=tol)
     solution.z[missed], solution.error[missed], solution.converged[missed] = rest.z, rest.error, rest.converged
     solution.n_iter[missed] += rest.n_iter
     return solution

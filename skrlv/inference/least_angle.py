@@ -14,7 +14,8 @@ def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, t
     r"""Exact codes, each at a lmbda of its own: where its path from zero first meets a target.
 
     The walk ends before more than ``n_nonzero`` entries are non-zero, at :math:`\|y - zD\| = max\_error \|y\|`, or at
-    the landscape's lmbda, whichever comes first.
+    the landscape's lmbda, whichever comes first; or where atoms depend on each other so much that rounding hides the
+    rest of the path.
 
     Parameters
     ----------
@@ -42,6 +43,9 @@ def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, t
     most = len(weights) if n_nonzero is None else int(n_nonzero)
     codes, lmbdas, bends = _walk(landscape, most, max_error)
     solution = _certified(landscape, codes, lmbdas, tol, 0)
+    if not (solution.error < 1.0).all():  # above the energy of zero
+        codes[~(solution.error < 1.0)] = 0.0
+        solution = _certified(landscape, codes, lmbdas, tol, 0)
     if not solution.converged.all():
         solution = _within(most, _certified(landscape, codes, lmbdas, tol, max_iter), solution)
     return solution._replace(n_iter=solution.n_iter + bends), lmbdas

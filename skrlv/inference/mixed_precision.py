@@ -10,6 +10,7 @@ from skrlv.inference.homotopy import homotopy_path, path_thresholds, walked
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
 
+_NEAR = 1e-2  # gap up to which a code of float32 is worth going on from
 _ROUNDED = 1e-6  # rounding codes to float32 alone opens gaps about this wide, and wider between twin atoms
 
 
@@ -43,7 +44,9 @@ def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
     for lmbda, solution in zip(lmbdas, solutions, strict=True):
         missed = np.flatnonzero(~solution.converged)
         if missed.size:
-            (rest,) = _in_double(energy, y[missed], [lmbda], solution.z[missed], tol)
+            start = solution.z[missed]
+            start[~(solution.error[missed] < _NEAR)] = 0.0
+            (rest,) = _in_double(energy, y[missed], [lmbda], start, tol)
             for mine, theirs in zip(solution[:4], rest[:4], strict=True):
                 mine[missed] = theirs
     return solutions

@@ -521,12 +521,31 @@ def enter(walk, stride, inverse_stride, n, place, positive, thin):
 
 
 @lean
-def descend(walk, ridges, stride, inverse_stride, n, e, floor, nothing, positive, most, goal, thin):
+def is_lost(walk, at_zero, norm, stride, n, e):
+    """Whether rounding has taken over: the last atom is off its threshold, or the energy above that of zero.
+
+    at_zero (k,) are the correlations of the data, in units of 1 / norm.
+    """
+    if n == 0:
+        return False
+    j, size = walk.support[n - 1], 0.0
+    c = at_zero[j] / norm
+    for i in range(n):
+        c -= walk.code[i] * walk.gram[j * stride + walk.support[i]]
+        size += abs(walk.code[i])
+    return not (abs(walk.sign[n - 1] * c - e) <= 1e-4 * e + 1e-12 and e * size <= 0.5000001)
+
+
+@lean
+def descend(
+    walk, at_zero, norm, ridges, stride, inverse_stride, n, e, floor, nothing, positive, most, goal, thin
+):  # fmt: skip
     """Follow the minimum under equal thresholds e down to the floor, to the last bend before more than `most` atoms
     are on the support, or to a squared error, whichever is first. From e = nothing on it is straight.
 
-    It begins where the support is empty and the squared error is one. Returns the inverse's stride, the support's
-    size, e, the bends, and whether it arrived at the floor.
+    It begins where the support is empty and the squared error is one, and ends early, a bend back, where atoms
+    depend on each other so much that rounding takes over. Returns the inverse's stride, the support's size, e, the
+    bends, and whether it arrived at the floor.
     """
     left, bends, squares = np.int64(-1), 0, 1.0
     while e > floor and bends < 2 * BENDS * stride:
@@ -540,6 +559,9 @@ def descend(walk, ridges, stride, inverse_stride, n, e, floor, nothing, positive
         add_scaled(walk.code[: padded(n)], fall, walk.velocity[: padded(n)])
         add_scaled(walk.c[:stride], -fall, walk.drift[:stride])
         squares += fall * (fall * bend - 2.0 * slope)
+        if is_lost(walk, at_zero, norm, stride, n, e - fall):
+            add_scaled(walk.code[: padded(n)], -fall, walk.velocity[: padded(n)])
+            return inverse_stride, n, e, bends, False
         if fall == e - floor:
             return inverse_stride, n, floor, bends, True
         e -= fall
@@ -578,8 +600,8 @@ def least_angle(walk, correlations, norms, ridges, positive, lmbda, most, max_er
             e = max(e, walk.c[j] if positive else abs(walk.c[j]))
         nothing = 1e4 * np.finfo(q.dtype).eps * e
         inverse_stride, n, e, n_iter[row], arrived = descend(
-            walk, ridges, stride, inverse_stride, none, e, lmbda / norm, nothing,
-            positive, most, max_error * max_error, thinnest(q),
+            walk, q, norm, ridges, stride, inverse_stride, none, e, lmbda / norm, nothing, positive, most,
+            max_error * max_error, thinnest(q),
         )  # fmt: skip
         ends[row] = lmbda if arrived else e * norm
         fill(z[row], 0, k, 0.0)

@@ -51,9 +51,12 @@ def add_columns(gram, weights, out):
 
 @lean
 def share_of_energy(smooth, half_norm, price, used, scale, slack, n_used):
-    """The relative gap from its parts; infinite where an overflow, or the loss of a tiny square, leaves it open."""
+    """The relative gap from its parts; infinite where an overflow, or the loss of a tiny square, leaves it open.
+
+    A code worse than zero is measured by the energy of zero, or a runaway would certify itself.
+    """
     gap = (1.0 - scale) ** 2 * smooth + max(price - scale * used, 0.0) + slack * math.sqrt(2.0 * half_norm)
-    unit = max(smooth + price, 1e-3 * half_norm)
+    unit = max(min(smooth + price, half_norm), 1e-3 * half_norm)
     if unit == 0.0:
         return math.inf if scale < 1.0 or slack > 0.0 or n_used > 0 else 0.0
     return gap / unit if gap < math.inf else math.inf
@@ -307,11 +310,12 @@ def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol
     n, k = correlations.shape
     c, minus_z, support = np.empty(k, gram.dtype), np.empty(k, gram.dtype), np.empty(k, np.int64)
     factor, slope, direction = np.empty((k, k), gram.dtype), np.empty(k, gram.dtype), np.empty(k, gram.dtype)
+    best = np.empty(k, gram.dtype)
     for row in range(n):
         q, zr = correlations[row], z[row]
         gap, sweeps = rebuild(gram, q, half_norms[row], thresholds, positive, minus_z, c, zr), 0
-        cycles = 0
-        while gap > tol and sweeps < max_iter:
+        cycles, best[:], least = 0, zr, gap
+        while gap > tol and sweeps < max_iter and (gap < math.inf or sweeps == 0):
             sweeps += cycle(gram, thresholds, positive, max_iter - sweeps, support, c, zr)
             cycles += 1
             for _ in range(cycles):  # easy rows need one, hard ones get more and more
@@ -320,6 +324,10 @@ def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol
             gap = relative_gap(gram, q, half_norms[row], thresholds, positive, c, zr)
             if gap <= tol or sweeps >= max_iter:
                 gap = rebuild(gram, q, half_norms[row], thresholds, positive, minus_z, c, zr)
+            if gap < least:
+                best[:], least = zr, gap
+        if least < gap or least == math.inf:  # rounding had the last word
+            zr[:], gap = best, least
         n_iter[row], gaps[row] = sweeps, gap
 
 
