@@ -413,7 +413,7 @@ def write_down(walk, n, code):
     return clean
 
 
-@inlined
+@lean
 def settle(
     walk, excess, weights, chosen, gram, flat, q, thresholds, positive, nothing, stride, inverse_stride, m, n, c,
     current,
