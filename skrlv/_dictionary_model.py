@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import replace
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import is_numpy, squares_per_sample, to_device, to_device_of, to_numpy
 from skrlv._threads import dense, dense_blocks, each_block
@@ -16,6 +17,7 @@ from skrlv.metrics import sample_rows, useful_range
 from skrlv.regularizers import LassoFamily
 
 _FOLDS = 5
+_ROWS_PER_THREAD = 64  # of a batch
 
 
 class DictionaryModel(LatentVariableModel):
@@ -59,9 +61,12 @@ class DictionaryModel(LatentVariableModel):
             raise ValueError(f"{name} has negative entries, but positive_dictionary=True.")
         return atoms
 
-    def _update(self, state, energy, y, z, share):
-        # Statistics are remembered for about one pass; a batch that holds all rows replaces them.
-        return learn_dictionary(state, energy, y, z, memory=1.0 - share, positive=self.positive_dictionary)
+    @property
+    def _learns(self):
+        return self.dictionary is None
+
+    def _update(self, state, energy, y, z, whole):
+        return learn_dictionary(state, energy, y, z, whole=whole, positive=self.positive_dictionary)
 
     def _carried(self, state, z):
         return z * to_device_of(state["scale"], z)
@@ -70,6 +75,22 @@ class DictionaryModel(LatentVariableModel):
         self.components_ = to_numpy(energy.decoder.atoms).astype(dtype)
         self.n_components_ = len(self.components_)
         self.lmbda_ = energy.lmbda
+
+    @property
+    def atom_usage_(self):
+        """Share of the samples that use each atom, as far as learning remembers them."""
+        return self._of_learning("usage") / self._of_learning("count")
+
+    @property
+    def n_resampled_(self):
+        """How many atoms became a badly reconstructed sample, since nothing used them or another was the same."""
+        return self._of_learning("n_resampled")
+
+    def _of_learning(self, name):
+        check_is_fitted(self)
+        if name not in self._state:
+            raise AttributeError("The atoms were given, not learned.")
+        return self._state[name]
 
 
 class Coder(DictionaryModel):
@@ -83,13 +104,8 @@ class Coder(DictionaryModel):
             gathered.add(rows, self._encode(energy, y[rows], None if z0 is None else z0[rows]))
 
         gathered = Gathered(len(y))
-        each_block(search, len(y), self.n_jobs)
+        each_block(search, len(y), self.n_jobs, size=_ROWS_PER_THREAD)
         return gathered.solution()
-
-    def _learn(self, X, energy, rng):
-        if self.dictionary is None:
-            super()._learn(X, energy, rng)
-        self._warn_of_a_useless_fit(X)
 
     def score(self, X, y=None):
         r"""R^2 on held-out features, which ranks lmbda: energies cannot, since a smaller lmbda always wins.
@@ -128,7 +144,7 @@ class Coder(DictionaryModel):
         spread = _spread(X)
         return 1.0 - error / spread if spread > 0.0 else float(error == 0.0)
 
-    def _warn_of_a_useless_fit(self, X):
+    def _review(self, X):
         """Say once where the data or lmbda make codes that tell nothing, and what to do."""
         if _is_offset(X):
             warn_user(

@@ -19,6 +19,7 @@ from skrlv.inference import Gathered, joined
 from skrlv.learning import minibatches
 
 ROWS_PER_TRANSFER = 8192
+ROWS_PER_STEP = 256
 MOST_CODES_KEPT = 2**25  # entries
 
 
@@ -48,8 +49,8 @@ class LatentVariableModel(
         """In `transform`: the `Solution` of a block of rows y, without any chance in it; several threads call it."""
 
     @abstractmethod
-    def _update(self, state, energy, y, z, share):
-        """Move the parameters: -> (state, energy); ``share`` is the share of the rows in this batch."""
+    def _update(self, state, energy, y, z, whole):
+        """Move the parameters: -> (state, energy); ``whole``: the batch is all of the data."""
 
     @abstractmethod
     def _store(self, energy, dtype):
@@ -85,16 +86,78 @@ class LatentVariableModel(
             with _unchanged_on(BaseException, self):  # an interrupt too, while there is no step to keep
                 X = self._validated(X, reset=True)
                 rng = check_random_state(self.random_state)
-                energy = self._initial_energy(X, rng)
-                self._store(energy, X.dtype)
-                self.n_iter_, self.energy_history_ = 0, np.empty(0)
-            self._learn(X, energy, rng)
+                energy = self._begin(X, rng)
+            if self._learns:
+                self._learn(X, energy, rng)
+            self._review(X)
         return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Learn from one more batch of a stream.
+
+        The first call sets up the model from its batch, as `fit` would from all data: the initial parameters, and lmbda
+        where it is "auto". Every call is one step, and counts as one pass in ``n_iter_`` and ``energy_history_``. One
+        pass of `fit` takes the same steps on its batches; but `fit` knows when rows come back, begins there from their
+        last codes, and forgets all else where one batch holds all rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The batch.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The estimator. A call that fails or is interrupted leaves it as it was.
+
+        Raises
+        ------
+        ValueError
+            If X is not a finite matrix, has another width than before, or a parameter is out of its range.
+        """
+        with _unchanged_on(BaseException, self):
+            first = not hasattr(self, "n_iter_")
+            X = self._validated(X, reset=first)
+            rng = check_random_state(self.random_state)
+            energy = self._begin(X, rng) if first else self.energy_
+            if self._learns:
+                batch = self._placed(dense(X))
+                state, energy, solution, spent = self._step(self._state, energy, batch, None, rng)
+                history = np.append(self.energy_history_, spent / X.shape[0])
+                self._keep(state, energy, X.dtype, history)
+                warn_unless_converged(solution, self._remedy)
+        return self
+
+    _learns = True
+
+    def _begin(self, X, rng):
+        """Set up the model, and return the energy that learning starts from."""
+        energy = self._initial_energy(X, rng)
+        self._keep({}, energy, X.dtype, np.empty(0))
+        return energy
+
+    def _keep(self, state, energy, dtype, history):
+        self._store(energy, dtype)
+        self._state, self.energy_history_, self.n_iter_ = state, history, len(history)
+
+    def _step(self, state, energy, batch, start, rng, whole=False):
+        """Infer and update on one batch: -> (state, energy, the solution, the energy spent before the update)."""
+        solution = self._infer(energy, batch, start, rng)
+        spent = self._spent(energy, batch, solution.z)
+        state, energy = self._update(state, energy, batch, solution.z, whole)
+        return state, energy, solution, spent
+
+    def _spent(self, energy, y, z):
+        """The energy of all rows together."""
+        return float(energy(y, z).sum())
 
     def _learn(self, X, energy, rng):
         """Pass over the data until the mean energy of a pass settles."""
         n_samples, history = X.shape[0], list[float]()
-        state: dict = {}
+        state: dict = self._state
         codes = None  # of the last visit to each row
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X)
@@ -104,30 +167,31 @@ class LatentVariableModel(
                 task.call_on_fit_task_begin(estimator=self, X=X)
                 spent, searches = 0.0, []
                 for rows in minibatches(n_samples, self._batch_size(n_samples), rng):
-                    batch = self._placed(dense(X if rows.size == n_samples else X[rows]))
+                    whole = rows.size == n_samples
+                    batch = self._placed(dense(X if whole else X[rows]))
                     start = self._placed(codes[rows]) if history and codes is not None else None
-                    solution = self._infer(energy, batch, start, rng)
+                    state, energy, solution, more = self._step(state, energy, batch, start, rng, whole)
+                    spent += more
                     searches.append(solution._replace(z=np.empty(0), energies=None))
-                    z = solution.z
-                    spent += float(energy(batch, z).sum())
-                    state, energy = self._update(state, energy, batch, z, rows.size / n_samples)
-                    codes = _kept(codes, rows, to_numpy(self._carried(state, z)), n_samples)
+                    codes = _kept(codes, rows, to_numpy(self._carried(state, solution.z)), n_samples)
                 history.append(spent / n_samples)
                 if task.call_on_fit_task_end(estimator=self, X=X) or _settled(history, self.tol):
                     break
         finally:
             # Also on KeyboardInterrupt: what the last complete step gave is kept.
-            self._store(energy, X.dtype)
-            self.n_iter_, self.energy_history_ = len(history), np.asarray(history)
+            self._keep(state, energy, X.dtype, np.asarray(history))
         context.call_on_fit_task_end(estimator=self, X=X)
         warn_unless_converged(joined(searches), self._remedy)
+
+    def _review(self, X):
+        """Warn of a fitted model that is of little use."""
 
     def _carried(self, state, z):
         """Codes of a batch in terms of the updated parameters."""
         return z
 
     def _batch_size(self, n_samples):
-        return min(n_samples, 512) if self.batch_size == "auto" else self.batch_size
+        return min(n_samples, ROWS_PER_STEP) if self.batch_size == "auto" else self.batch_size
 
     def transform(self, X):
         """Find the codes of X.

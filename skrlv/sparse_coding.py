@@ -59,7 +59,7 @@ class SparseCoder(Coder):
     max_iter : int, default=100
         Most passes over the data.
     batch_size : int or "auto", default="auto"
-        Rows per update of the atoms; "auto" is 512. With all rows in one batch no pass raises the energy.
+        Rows per update of the atoms; "auto" is 256. With all rows in one batch no pass raises the energy.
     tol : float, default=1e-3
         Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
     code_tol : float or "auto", default="auto"
@@ -209,7 +209,7 @@ class FISTACoder(Coder):
     max_iter : int, default=100
         Most passes over the data.
     batch_size : int or "auto", default="auto"
-        Rows per update of the atoms; "auto" is 512.
+        Rows per update of the atoms; "auto" is 256.
     tol : float, default=1e-3
         Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
     code_max_iter : int, default=1000

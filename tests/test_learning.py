@@ -75,7 +75,7 @@ def test_an_update_keeps_every_reconstruction_as_it_rescales(positive, rng):
     energy = Energy(Dictionary(atoms), L1(), 0.3)
     z = coordinate_descent(energy.given(y)).z
     moved = update_atoms(atoms, *(statistics(y, z)[name] for name in ("ZtZ", "ZtY")), positive=positive)
-    state, after = learn_dictionary({}, energy, y, z, memory=0.0, positive=positive)
+    state, after = learn_dictionary({}, energy, y, z, whole=True, positive=positive)
     used = state["usage"] > 0
     np.testing.assert_allclose((z * state["scale"]) @ after.decoder.atoms, z @ moved, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(np.linalg.norm(after.decoder.atoms, axis=1), 1.0, rtol=1e-12)
@@ -105,7 +105,7 @@ def test_unused_atoms_become_the_worst_reconstructed_samples(rng):
     y = np.array([[2.0, 0, 0, 0, 0], [1.0, 0, 0, 0, 0], [0, 0, 0, 3.0, 0]])
     energy = Energy(Dictionary(atoms), L1(), 0.1)
     z = coordinate_descent(energy.given(y)).z
-    _, after = learn_dictionary({}, energy, y, z, memory=0.0)
+    _, after = learn_dictionary({}, energy, y, z, whole=True)
     np.testing.assert_allclose(after.decoder.atoms[1], [0, 0, 0, 1.0, 0], atol=1e-15)
 
 

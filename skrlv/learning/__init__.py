@@ -1,7 +1,25 @@
 """Floor 4: how the parameters move. Functions take the state, a dict of NumPy arrays, and return the next."""
 
-from skrlv.learning.dictionary import learn_dictionary, unit_rows, update_atoms
+from skrlv.learning.dictionary import (
+    learn_dictionary,
+    learn_from_statistics,
+    unit_rows,
+    update_atoms,
+    worst_reconstructed,
+)
+from skrlv.learning.gradient import gradient_step
 from skrlv.learning.minibatches import minibatches
 from skrlv.learning.statistics import add, decay, statistics
 
-__all__ = ["add", "decay", "learn_dictionary", "minibatches", "statistics", "unit_rows", "update_atoms"]
+__all__ = [
+    "add",
+    "decay",
+    "gradient_step",
+    "learn_dictionary",
+    "learn_from_statistics",
+    "minibatches",
+    "statistics",
+    "unit_rows",
+    "update_atoms",
+    "worst_reconstructed",
+]
