@@ -4,10 +4,12 @@ from abc import abstractmethod
 from dataclasses import replace
 
 import numpy as np
+from sklearn.cluster import kmeans_plusplus
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import is_numpy, squares_per_sample, to_device, to_device_of, to_numpy
-from skrlv._threads import dense, dense_blocks, each_block
+from skrlv._rows import Rows, surveyed
+from skrlv._threads import dense_blocks, each_block
 from skrlv._validation import check_dictionary
 from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
@@ -17,6 +19,7 @@ from skrlv.metrics import sample_rows, useful_range
 from skrlv.regularizers import LassoFamily
 
 _FOLDS = 5
+_DRAWN_PER_ATOM = 16  # rows that k-means++ chooses from
 _ROWS_PER_THREAD = 64  # of a batch
 
 
@@ -35,18 +38,23 @@ class DictionaryModel(LatentVariableModel):
         super()._validate_params()
 
     def _initial_energy(self, X, rng):
+        rows = self._rows(X)
+        survey = rows.survey()
         atoms = self._given_atoms("dictionary", X)
-        lmbda = _auto_lmbda(X, atoms) if self.lmbda == "auto" else float(self.lmbda)
+        lmbda = _unit_of_lmbda(survey, atoms) if self.lmbda == "auto" else float(self.lmbda)
         if atoms is None:
-            atoms = self._initial_atoms(X, rng)
+            atoms = self._initial_atoms(rows, survey, rng)
         return self._energy(to_device(atoms, self.device), lmbda)
 
-    def _initial_atoms(self, X, rng):
-        atoms = self._given_atoms("dictionary_init", X)
-        if atoms is not None:
-            return unit_rows(atoms)[0]
-        n_components = min(X.shape[1], 256) if self.n_components is None else self.n_components
-        return _atoms_from_rows(X, n_components, self.positive_dictionary, rng)
+    def _rows(self, X):
+        return Rows(X)
+
+    def _initial_atoms(self, rows, survey, rng):
+        spread_out = isinstance(self.dictionary_init, str)
+        if not spread_out and self.dictionary_init is not None:
+            return unit_rows(self._given_atoms("dictionary_init", rows))[0]
+        n_components = min(rows.shape[1], 256) if self.n_components is None else self.n_components
+        return _drawn_atoms(rows, survey, n_components, spread_out, self.positive_dictionary, rng)
 
     def _given_atoms(self, name, X):
         """The atoms of that parameter, None where it is, after a check against X and the other parameters."""
@@ -146,14 +154,16 @@ class Coder(DictionaryModel):
 
     def _review(self, X):
         """Say once where the data or lmbda make codes that tell nothing, and what to do."""
-        if _is_offset(X):
+        rows = self._rows(X)
+        survey = rows.survey()
+        if survey.is_offset:
             warn_user(
                 "X is almost constant next to its offset: the mean of the rows holds over 99 % of its energy, so the "
                 "codes describe the offset. Remove it first, for example X - X.mean(axis=0) or "
                 "StandardScaler(with_std=False)."
             )
             return
-        energy, sample = self.energy_, sample_rows(X)
+        energy, sample = self.energy_, sample_rows(rows, survey)
         complaint = self._complaint(energy, sample) if sample.size else None
         if complaint:
             warn_user(f"With lmbda={self.lmbda_:.3g} nearly all codes are {complaint}. {_advice(energy, sample)}")
@@ -190,39 +200,24 @@ def _advice(energy, sample):
     )
 
 
-def _auto_lmbda(X, atoms):
+def _unit_of_lmbda(survey, atoms):
     """1.2 x the root mean square of the entries of X, x the rms norm of given atoms (Mairal et al. 2010)."""
-    return 1.2 * (_rms(X) or 1.0) * (1.0 if atoms is None else _rms(atoms) * np.sqrt(atoms.shape[1]))
+    return 1.2 * (survey.rms or 1.0) * (1.0 if atoms is None else surveyed(atoms).rms * np.sqrt(atoms.shape[1]))
 
 
-def _rms(X):
-    """Root mean square of the entries, without overflow and without a copy of X."""
-    largest = float(np.max([np.abs(x).max() for x in dense_blocks(X)]))
-    if largest == 0.0:
-        return 0.0
-    squares = sum(float(np.sum((x / largest) ** 2, dtype=np.float64)) for x in dense_blocks(X))
-    return largest * np.sqrt(squares / (X.shape[0] * X.shape[1]))
-
-
-def _is_offset(X):
-    """Whether nearly all of the energy of X is that of its mean row, and X is not constant altogether."""
-    mean = _mean_row(X)
-    offset, total = float(mean @ mean), _rms(X) ** 2 * X.shape[1]
-    return 0.99 * total < offset < (1.0 - 1e-12) * total
-
-
-def _atoms_from_rows(X, wanted, positive, rng):
-    """Random rows of X as unit atoms, then random directions where rows run out."""
-    rows = np.flatnonzero(np.concatenate([((x > 0.0) if positive else x).any(axis=1) for x in dense_blocks(X)]))
-    chosen = np.sort(rng.permutation(rows)[:wanted])
-    atoms = rng.standard_normal((wanted, X.shape[1]))
-    atoms[: chosen.size] = dense(X[chosen])
-    return unit_rows(_nonnegative(atoms) if positive else atoms)[0].astype(X.dtype)
-
-
-def _nonnegative(atoms):
-    clipped = np.maximum(atoms, 0.0)
-    return np.where(clipped.any(axis=1, keepdims=True), clipped, np.abs(atoms))
+def _drawn_atoms(rows, survey, wanted, spread_out, positive, rng):
+    """Random rows as unit atoms, or those of more rows that k-means++ finds; random directions where rows run out."""
+    usable = np.flatnonzero(survey.positive if positive else survey.nonzero)
+    drawn = rows.take(np.sort(rng.permutation(usable)[: wanted * (_DRAWN_PER_ATOM if spread_out else 1)]))
+    if positive:
+        drawn = np.maximum(drawn, 0.0)
+    if spread_out and len(drawn) > wanted:
+        drawn = kmeans_plusplus(unit_rows(drawn)[0], wanted, random_state=rng)[0]
+    atoms = rng.standard_normal((wanted, rows.shape[1]))
+    if positive:
+        atoms = np.abs(atoms)
+    atoms[: len(drawn)] = drawn
+    return unit_rows(atoms)[0].astype(rows.dtype)
 
 
 def _mean_row(X):

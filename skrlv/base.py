@@ -4,6 +4,8 @@ import sys
 import warnings
 from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -131,7 +133,10 @@ class LatentVariableModel(
                 warn_unless_converged(solution, self._remedy)
         return self
 
-    _learns = True
+    @property
+    def _learns(self):
+        """Whether there is anything to learn."""
+        return True
 
     def _begin(self, X, rng):
         """Set up the model, and return the energy that learning starts from."""
@@ -156,32 +161,38 @@ class LatentVariableModel(
 
     def _learn(self, X, energy, rng):
         """Pass over the data until the mean energy of a pass settles."""
-        n_samples, history = X.shape[0], list[float]()
-        state: dict = self._state
-        codes = None  # of the last visit to each row
+        learned, history = Learned(self._state, energy), list[float]()
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X)
         try:
             for _ in range(self.max_iter):
                 task = context.subcontext(task_name="pass over the data")
                 task.call_on_fit_task_begin(estimator=self, X=X)
-                spent, searches = 0.0, []
-                for rows in minibatches(n_samples, self._batch_size(n_samples), rng):
-                    whole = rows.size == n_samples
-                    batch = self._placed(dense(X if whole else X[rows]))
-                    start = self._placed(codes[rows]) if history and codes is not None else None
-                    state, energy, solution, more = self._step(state, energy, batch, start, rng, whole)
-                    spent += more
-                    searches.append(solution._replace(z=np.empty(0), energies=None))
-                    codes = _kept(codes, rows, to_numpy(self._carried(state, solution.z)), n_samples)
-                history.append(spent / n_samples)
+                spent, solution = self._pass(X, learned, rng)
+                history.append(spent / X.shape[0])
                 if task.call_on_fit_task_end(estimator=self, X=X) or _settled(history, self.tol):
                     break
         finally:
             # Also on KeyboardInterrupt: what the last complete step gave is kept.
-            self._keep(state, energy, X.dtype, np.asarray(history))
+            self._keep(learned.state, learned.energy, X.dtype, np.asarray(history))
         context.call_on_fit_task_end(estimator=self, X=X)
-        warn_unless_converged(joined(searches), self._remedy)
+        warn_unless_converged(solution, self._remedy)
+
+    def _pass(self, X, learned, rng):
+        """One step per batch, written down in ``learned``: -> (energy spent on all rows, record of their searches)."""
+        spent, searches, n_samples = 0.0, [], X.shape[0]
+        starts = learned.codes
+        for rows in minibatches(n_samples, self._batch_size(n_samples), rng):
+            whole = rows.size == n_samples
+            batch = self._placed(dense(X if whole else X[rows]))
+            start = None if starts is None else self._placed(starts[rows])
+            learned.state, learned.energy, solution, more = self._step(
+                learned.state, learned.energy, batch, start, rng, whole
+            )
+            spent += more
+            searches.append(without_codes(solution))
+            learned.codes = _kept(learned.codes, rows, to_numpy(self._carried(learned.state, solution.z)), n_samples)
+        return spent, joined(searches)
 
     def _review(self, X):
         """Warn of a fitted model that is of little use."""
@@ -324,6 +335,20 @@ class LatentVariableModel(
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+@dataclass
+class Learned:
+    """What a fit has so far."""
+
+    state: dict
+    energy: Any
+    codes: Any = None  # of the last visit to each row
+
+
+def without_codes(solution):
+    """The record of a search alone."""
+    return solution._replace(z=np.empty(0), energies=None)
 
 
 def warn_unless_converged(solution, remedy):

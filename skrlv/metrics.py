@@ -6,6 +6,7 @@ from numbers import Integral
 import numpy as np
 
 from skrlv._compat import Interval, validate_params
+from skrlv._rows import Rows
 from skrlv._threads import dense, dense_blocks, each_block
 from skrlv._validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
 from skrlv.decoders import Dictionary
@@ -149,17 +150,18 @@ def lmbda_grid(X, dictionary, n=10):
     """
     X, dictionary = check_problem(X, dictionary)
     energy = Energy(Dictionary(dictionary.astype(np.float64)), L1(), 1.0)
-    ends = useful_range(energy, sample_rows(X).astype(np.float64))
+    rows = Rows(X)
+    ends = useful_range(energy, sample_rows(rows, rows.survey()).astype(np.float64))
     if ends is None:
         raise ValueError("X is orthogonal to every atom of the dictionary, so every code is zero at any lmbda.")
     first, dense = ends
     return np.geomspace(first, dense, n)
 
 
-def sample_rows(X):
+def sample_rows(rows, survey):
     """Up to 256 of the rows that are not zero, evenly spread."""
-    rows = np.flatnonzero(np.concatenate([x.any(axis=1) for x in dense_blocks(X)]))
-    return dense(X[rows[np.linspace(0, rows.size - 1, min(rows.size, _SAMPLE)).astype(int)]])
+    found = np.flatnonzero(survey.nonzero)
+    return rows.take(found[np.linspace(0, found.size - 1, min(found.size, _SAMPLE)).astype(int)])
 
 
 def useful_range(energy, X):

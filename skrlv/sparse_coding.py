@@ -21,7 +21,7 @@ _COMMON = {
     "lmbda": [*LASSO_PARAMETERS["lmbda"], StrOptions({"auto"})],
     "positive": LASSO_PARAMETERS["positive"],
     "dictionary": ["array-like", None],
-    "dictionary_init": ["array-like", None],
+    "dictionary_init": ["array-like", StrOptions({"k-means++"}), None],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     "tol": [Interval(Real, 0, None, closed="left")],
@@ -54,8 +54,9 @@ class SparseCoder(Coder):
         Weight of the squared term (elastic net), >= 0.
     dictionary : array-like of shape (n_components, n_features) or None, default=None
         Atoms to use as they are; ``fit`` then only validates, and ``n_iter_`` is 0. None learns them.
-    dictionary_init : array-like of shape (n_components, n_features) or None, default=None
-        Atoms to start from, copied and scaled to unit norm; None takes random rows of X.
+    dictionary_init : array-like of shape (n_components, n_features), "k-means++" or None, default=None
+        Atoms to start from, copied and scaled to unit norm; None takes random rows of X, "k-means++" rows that are far
+        from each other.
     max_iter : int, default=100
         Most passes over the data.
     batch_size : int or "auto", default="auto"
@@ -85,7 +86,11 @@ class SparseCoder(Coder):
     energy_history_ : array of shape (n_iter_,)
         Mean energy per sample over each pass, each batch before its own update.
     n_iter_ : int
-        Passes over the data.
+        Passes over the data; with `partial_fit`, batches.
+    atom_usage_ : array of shape (n_components,)
+        Share of the samples that use each atom, as far as learning remembers them; not where atoms were given.
+    n_resampled_ : int
+        How many atoms became a badly reconstructed sample, as nothing used them or they were the same as another.
     n_features_in_ : int
         Width of X.
     feature_names_in_ : array of shape (n_features_in_,)
@@ -204,8 +209,9 @@ class FISTACoder(Coder):
         Whether codes are non-negative; a regularizer instance must say so itself.
     dictionary : array-like of shape (n_components, n_features) or None, default=None
         Atoms to use as they are; ``fit`` then only validates, and ``n_iter_`` is 0. None learns them.
-    dictionary_init : array-like of shape (n_components, n_features) or None, default=None
-        Atoms to start from, copied and scaled to unit norm; None takes random rows of X.
+    dictionary_init : array-like of shape (n_components, n_features), "k-means++" or None, default=None
+        Atoms to start from, copied and scaled to unit norm; None takes random rows of X, "k-means++" rows that are far
+        from each other.
     max_iter : int, default=100
         Most passes over the data.
     batch_size : int or "auto", default="auto"
@@ -236,7 +242,11 @@ class FISTACoder(Coder):
     energy_history_ : array of shape (n_iter_,)
         Mean energy per sample over each pass, each batch before its own update.
     n_iter_ : int
-        Passes over the data.
+        Passes over the data; with `partial_fit`, batches.
+    atom_usage_ : array of shape (n_components,)
+        Share of the samples that use each atom, as far as learning remembers them; not where atoms were given.
+    n_resampled_ : int
+        How many atoms became a badly reconstructed sample, as nothing used them or they were the same as another.
     n_features_in_ : int
         Width of X.
     feature_names_in_ : array of shape (n_features_in_,)

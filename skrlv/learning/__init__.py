@@ -1,6 +1,7 @@
 """Floor 4: how the parameters move. Functions take the state, a dict of NumPy arrays, and return the next."""
 
 from skrlv.learning.dictionary import (
+    MOST_RESAMPLED,
     learn_dictionary,
     learn_from_statistics,
     unit_rows,
@@ -12,6 +13,7 @@ from skrlv.learning.minibatches import minibatches
 from skrlv.learning.statistics import add, decay, statistics
 
 __all__ = [
+    "MOST_RESAMPLED",
     "add",
     "decay",
     "gradient_step",

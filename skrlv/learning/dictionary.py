@@ -17,6 +17,7 @@ from skrlv.learning.statistics import add, decay, statistics
 ATOMS_PER_BLOCK = 32
 FORGETTING = 5.0  # measured best of 2 to 10 on digits after two passes and more; a first pass alone would like 3
 USES = 5.0  # of the mean atom, before one without any is called unused
+MOST_RESAMPLED = 32  # atoms in one step
 TWIN = 1e-4  # atoms whose cosine is this close to one coincide
 
 
@@ -177,7 +178,7 @@ def replace_atoms(atoms, gone, worst, positive):
 
     In place. Returns how many.
     """
-    fresh, errors = worst(gone.size)
+    fresh, errors = worst(min(gone.size, MOST_RESAMPLED))
     fresh, norms = unit_rows(np.maximum(fresh, 0.0) if positive else fresh)
     usable = (norms > 0.0) & (errors > 0.0)
     atoms[gone[: len(fresh)][usable]] = fresh[usable]

@@ -1,0 +1,248 @@
+"""Annex: a dictionary learned from an array that is spread over a cluster."""
+
+from functools import reduce
+
+import dask
+import dask.array as da
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skrlv._rows import Rows
+from skrlv._threads import row_blocks
+from skrlv.base import without_codes
+from skrlv.inference import joined
+from skrlv.learning import MOST_RESAMPLED, add, learn_from_statistics, statistics, worst_reconstructed
+from skrlv.sparse_coding import SparseCoder
+from skrlv.sparse_encoding import exact_codes, resolved_tol
+
+_ROWS_AT_ONCE = 1024  # of a chunk: their codes are held
+
+
+class DaskSparseCoder(SparseCoder):
+    r"""`SparseCoder` for a ``dask.array``: each chunk of rows sends its statistics, and the sums move the atoms.
+
+    .. math:: Z^\top Z = \sum_b Z_b^\top Z_b, \qquad Z^\top X = \sum_b Z_b^\top X_b
+
+    A pass is one round over all chunks, so `fit` takes the steps of ``SparseCoder(batch_size=n_samples)``, up to the
+    rounding of sums, whatever the chunks. Codes never leave the workers. Chunks that a worker takes down with it are
+    computed again elsewhere, as far as the scheduler retries.
+
+    Parameters
+    ----------
+    n_components, lmbda, positive, positive_dictionary, l2, dictionary, dictionary_init, max_iter, tol, code_tol, \
+split_sign, random_state
+        As for `SparseCoder`.
+    batch_size, sparse_output, n_jobs
+        Of the local coder (`to_local`); here every batch is all rows, codes are dense, and a chunk takes one thread.
+
+    See Also
+    --------
+    SparseCoder : The same on one machine.
+
+    Notes
+    -----
+    Runs on the current ``dask.distributed`` client, or on dask's default scheduler where there is none. Rows are read
+    once per pass: persist X where memory allows.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_digits
+    >>> from skrlv.dask import DaskSparseCoder
+    >>> X = da.from_array(load_digits().data / 16, chunks=(500, 64))
+    >>> coder = DaskSparseCoder(32, random_state=0).fit(X)
+    >>> coder.transform(X)
+    dask.array<...shape=(1797, 32)...>
+    >>> coder.to_local()
+    SparseCoder(n_components=32, random_state=0)
+    """
+
+    def to_local(self):
+        """The same model as a `SparseCoder`, fitted if this is.
+
+        Returns
+        -------
+        SparseCoder
+        """
+        local = SparseCoder(**self.get_params(deep=False))
+        vars(local).update(vars(self))
+        return local
+
+    def fit(self, X, y=None):
+        """Learn the atoms from a ``dask.array`` of shape (n_samples, n_features); see `SparseCoder.fit`.
+
+        Parameters
+        ----------
+        X : dask.array.Array of shape (n_samples, n_features)
+            Data, float32 or float64; other dtypes become float64. Chunks of rows stay as they are.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. A fit that fails leaves it as it was.
+
+        Raises
+        ------
+        TypeError
+            If X is no dask array.
+        ValueError
+            If X is not a finite matrix with rows, or a parameter is out of its range.
+        """
+        return super().fit(X, y)
+
+    def partial_fit(self, X, y=None):
+        """Learn from one more batch, which has to fit in memory; see `SparseCoder.partial_fit`."""
+        raise TypeError("partial_fit is for batches in memory: use to_local().partial_fit(X_batch.compute()).")
+
+    def transform(self, X):
+        """Lazy codes; nothing is computed here.
+
+        Parameters
+        ----------
+        X : dask.array.Array of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        dask.array.Array of shape (n_samples, n_features_out)
+            Codes, chunks of rows as those of X.
+        """
+        X = self._validated(X)
+        return X.map_blocks(
+            self._worker().transform, dtype=X.dtype, chunks=(X.chunks[0], (self._n_features_out,)),
+            meta=np.empty((0, 0), X.dtype),
+        )  # fmt: skip
+
+    def inverse_transform(self, X):
+        """Lazy reconstructions of codes.
+
+        Parameters
+        ----------
+        X : dask.array.Array of shape (n_samples, n_features_out)
+            Codes, as from `transform`.
+
+        Returns
+        -------
+        dask.array.Array of shape (n_samples, n_features)
+            Decoded.
+        """
+        check_is_fitted(self)
+        X = _as_matrix(X)
+        return X.map_blocks(
+            self._worker().inverse_transform, dtype=X.dtype, chunks=(X.chunks[0], (self.n_features_in_,)),
+            meta=np.empty((0, 0), X.dtype),
+        )  # fmt: skip
+
+    def energy(self, X, Z=None):
+        """Lazy energies of samples, with codes inferred for them where Z is None.
+
+        Parameters
+        ----------
+        X : dask.array.Array of shape (n_samples, n_features)
+            Data.
+        Z : None
+            Given codes are for the local coder.
+
+        Returns
+        -------
+        dask.array.Array of shape (n_samples,)
+            E(x, z), float64.
+        """
+        if Z is not None:
+            raise TypeError("The energy of given codes is for the local coder: use to_local().energy(X, Z).")
+        X = self._validated(X)
+        return X.map_blocks(self._worker().energy, dtype=np.float64, drop_axis=1, meta=np.empty(0))
+
+    def score(self, X, y=None):
+        """R^2 on held-out features, of rows that fit in memory; see `SparseCoder.score`."""
+        return self.to_local().score(X.compute() if isinstance(X, da.Array) else X)
+
+    def _worker(self):
+        """The local coder as a chunk uses it: one thread, since a worker runs a chunk in each of its own."""
+        return self.to_local().set_params(n_jobs=1, sparse_output=False)
+
+    def _validated(self, X, reset=False):
+        if not reset:
+            check_is_fitted(self)
+        X = _as_matrix(X)
+        if reset:
+            self.n_features_in_ = X.shape[1]
+        elif X.shape[1] != self.n_features_in_:
+            raise ValueError(f"X has {X.shape[1]} features, but {type(self).__name__} expects {self.n_features_in_}.")
+        return X
+
+    def _rows(self, X):
+        return DaskRows(X)
+
+    def _pass(self, X, learned, rng):
+        energy = dask.delayed(learned.energy, pure=False)
+        found = [dask.delayed(_found)(chunk, energy, resolved_tol(self.code_tol, X.dtype)) for chunk in _chunks(X)]
+        while len(found) > 1:
+            found = [dask.delayed(_together)(found[i : i + 8]) for i in range(0, len(found), 8)]
+        batch, spent, solution, worst, errors = dask.compute(found[0])[0]
+        learned.state, learned.energy = learn_from_statistics(
+            learned.state, learned.energy, batch, lambda n: (worst[:n], errors[:n]), whole=True,
+            positive=self.positive_dictionary,
+        )  # fmt: skip
+        return spent, solution
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        return tags
+
+
+class DaskRows(Rows):
+    """Rows of a dask array, looked at where they lie."""
+
+    def map(self, part):
+        return list(dask.compute(*(dask.delayed(_part_of_finite)(part, chunk) for chunk in _chunks(self._X))))
+
+    def take(self, chosen):
+        return np.ascontiguousarray(self._X[chosen].compute())
+
+
+def _part_of_finite(part, x):
+    if not np.isfinite(x).all():
+        raise ValueError("X contains NaN or infinity.")
+    return part(x)
+
+
+def _as_matrix(X):
+    """The array with all features in each chunk, float32 or float64."""
+    if not isinstance(X, da.Array):
+        raise TypeError(f"X must be a dask array, got {type(X).__name__}; for others use to_local().")
+    if X.ndim != 2 or np.isnan(X.shape).any() or 0 in X.shape:
+        raise ValueError(
+            f"X must be a matrix of known shape with rows and columns, got shape {X.shape}; where rows are not counted "
+            "yet use X.compute_chunk_sizes()."
+        )
+    return X.astype(X.dtype if X.dtype in (np.float32, np.float64) else np.float64).rechunk({1: -1})
+
+
+def _chunks(X):
+    return X.to_delayed().ravel()
+
+
+def _found(x, energy, tol):
+    """What a chunk sends: statistics, energy, how its codes were found, and its worst reconstructed rows."""
+    parts = []
+    for rows in row_blocks(len(x), _ROWS_AT_ONCE):
+        y = np.ascontiguousarray(x[rows])
+        solution = exact_codes(energy, y, None, tol=tol)
+        z = solution.z
+        parts.append(
+            (statistics(y, z), float(energy(y, z).sum()), without_codes(solution),
+             *worst_reconstructed(energy, y, z, MOST_RESAMPLED))
+        )  # fmt: skip
+    return _together(parts)
+
+
+def _together(parts):
+    """What chunks send, as from one chunk."""
+    batches, spent, solutions, worst, errors = zip(*parts, strict=True)
+    worst, errors = np.concatenate(worst), np.concatenate(errors)
+    order = np.argsort(-errors, kind="stable")[:MOST_RESAMPLED]
+    return reduce(add, batches), sum(spent), joined(solutions), worst[order], errors[order]
