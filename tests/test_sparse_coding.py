@@ -362,6 +362,7 @@ def peak():
     """The most memory that a call takes at a time, in bytes."""
 
     def measured(call):
+        call()  # compiles
         tracemalloc.start()
         try:
             call()
@@ -634,7 +635,7 @@ def test_an_interrupted_fit_keeps_its_last_step(Coder, digits, monkeypatch):
     real = Coder._update
 
     def update(self, *args):
-        if len(steps) == 6:
+        if len(steps) == 10:  # in the second pass
             raise KeyboardInterrupt
         steps.append(1)
         return real(self, *args)
