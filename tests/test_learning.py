@@ -10,7 +10,19 @@ from skrlv import SparseCoder
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import coordinate_descent
-from skrlv.learning import add, decay, learn_dictionary, minibatches, statistics, unit_rows, update_atoms
+from skrlv.learning import (
+    add,
+    decay,
+    gradient_step,
+    learn_dictionary,
+    learn_from_statistics,
+    minibatches,
+    remembered,
+    statistics,
+    unit_rows,
+    update_atoms,
+    worst_reconstructed,
+)
 from skrlv.regularizers import L1
 
 
@@ -107,6 +119,126 @@ def test_unused_atoms_become_the_worst_reconstructed_samples(rng):
     z = coordinate_descent(energy.given(y)).z
     _, after = learn_dictionary({}, energy, y, z, whole=True)
     np.testing.assert_allclose(after.decoder.atoms[1], [0, 0, 0, 1.0, 0], atol=1e-15)
+
+
+def step(state, atoms, y, *, whole=False, positive=False, lmbda=0.1):
+    """One step of learning: -> (state, atoms)."""
+    energy = Energy(Dictionary(atoms), L1(positive=positive), lmbda)
+    z = coordinate_descent(energy.given(y)).z
+    state, energy = learn_dictionary(state, energy, y, z, whole=whole)
+    return state, energy.decoder.atoms
+
+
+@pytest.mark.parametrize("n_parts", [2, 7])
+def test_steps_from_statistics_of_parts_are_steps_on_the_whole(n_parts, digits):
+    atoms, y = unit_rows(digits[:30])[0], digits[100:400]
+    energy = Energy(Dictionary(atoms), L1(), 0.5)
+    z = coordinate_descent(energy.given(y)).z
+    parts = [statistics(y[rows], z[rows]) for rows in np.array_split(np.arange(len(y)), n_parts)]
+    summed = parts[0]
+    for part in parts[1:]:
+        summed = add(summed, part)
+    for name, value in statistics(y, z).items():
+        np.testing.assert_allclose(summed[name], value, rtol=1e-10, atol=1e-12)
+    there = learn_from_statistics({}, energy, summed, lambda n: worst_reconstructed(energy, y, z, n), whole=True)
+    here = learn_dictionary({}, energy, y, z, whole=True)
+    np.testing.assert_allclose(there[1].decoder.atoms, here[1].decoder.atoms, atol=1e-10)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=20))
+def test_the_past_fades_with_its_age_whatever_the_batches(sizes):
+    """Of what was there after 10 samples as much is left after 10 + n, however these n came."""
+    n_seen, left = 10, 1.0
+    for size in sizes:
+        n_seen += size
+        left *= remembered(n_seen, size)
+    assert left == pytest.approx(remembered(n_seen, sum(sizes)), rel=1e-9)
+    assert 0.0 < left < 1.0
+    assert remembered(10, 10) == 0.0
+
+
+def test_a_step_forgets_as_it_says(digits):
+    atoms, batches = unit_rows(digits[:10])[0], (digits[100:150], digits[150:250])
+    state, moved = step({}, atoms, batches[0])
+    later, _ = step(state, moved, batches[1])
+    assert later["n_seen"] == 150
+    assert later["count"] == pytest.approx(100 + 50 * remembered(150, 100))
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_atoms_that_coincide_give_way(positive, rng):
+    """Signed codes cannot tell an atom from its opposite, non-negative ones can."""
+    atoms = np.eye(6)[[0, 0, 1, 1]]
+    atoms[3] *= -1.0
+    y = np.vstack([rng.normal(size=(40, 6)), 9.0 * np.eye(6)[[4]], 7.0 * np.eye(6)[[5]]])
+    state, after = step({}, atoms, y, whole=True, positive=positive)
+    assert state["n_resampled"] == (1 if positive else 2)
+    closeness = np.triu(after @ after.T if positive else np.abs(after @ after.T), 1)
+    assert closeness.max() < 0.999
+    assert np.abs(after @ np.eye(6)[4]).max() == 1.0  # the worst reconstructed sample
+
+
+def test_merging_atoms_keeps_what_their_codes_say(rng):
+    from skrlv.learning.dictionary import merged
+
+    atoms = unit_rows(rng.normal(size=(5, 8)))[0]
+    atoms[3] = -atoms[1]
+    z, y = rng.normal(size=(30, 5)), rng.normal(size=(30, 8))
+    joined = z.copy()
+    joined[:, 1] -= z[:, 3]
+    joined[:, 3] = 0.0
+    found, gone = merged(statistics(y, z), atoms @ atoms.T, signed=True)
+    np.testing.assert_array_equal(gone, [False, False, False, True, False])
+    for name in ("ZtZ", "ZtY"):
+        np.testing.assert_allclose(found[name], statistics(y, joined)[name], atol=1e-12)
+    assert not merged(statistics(y, z), atoms @ atoms.T, signed=False)[1].any()
+
+
+def test_an_atom_has_time_to_be_used(digits):
+    """Small first batches do not throw idle atoms away; in the end they go."""
+    atoms, state = unit_rows(digits[:60])[0], {}
+    atoms[0] = np.eye(64)[0]  # a corner pixel that is always white
+    for rows in range(100, 130, 5):
+        state, atoms = step(state, atoms, digits[rows : rows + 5], lmbda=1.0)
+    np.testing.assert_array_equal(atoms[0], np.eye(64)[0])
+    for rows in range(130, 1000, 50):
+        state, atoms = step(state, atoms, digits[rows : rows + 50], lmbda=1.0)
+    assert state["n_resampled"] >= 1
+    assert np.abs(atoms[0] - np.eye(64)[0]).max() > 0.1
+
+
+def test_zero_data_move_nothing():
+    atoms = np.eye(4)[:2]
+    state, after = step({}, atoms, np.zeros((5, 4)), whole=True)
+    np.testing.assert_array_equal(after, atoms)
+    assert state["n_resampled"] == 0
+
+
+def test_a_gradient_step_is_what_the_lecture_writes(digits):
+    atoms, y = unit_rows(digits[:20])[0], digits[100:200]
+    energy = Energy(Dictionary(atoms), L1(), 0.5)
+    z = coordinate_descent(energy.given(y)).z
+    moved = atoms + 0.1 / 100 * z.T @ (y - z @ atoms)
+    after = gradient_step(energy, y, z, learning_rate=0.1).decoder.atoms
+    np.testing.assert_allclose(after, moved / np.linalg.norm(moved, axis=1, keepdims=True), atol=1e-14)
+
+
+def test_the_lecture_s_algorithm_learns_and_is_slower(digits):
+    rng = np.random.RandomState(0)
+    energies = {}
+    for name in ("gradient", "statistics"):
+        energy, state = Energy(Dictionary(unit_rows(digits[:40])[0]), L1(), 0.5), {}
+        for _ in range(3):
+            for rows in minibatches(len(digits), 256, rng):
+                z = coordinate_descent(energy.given(digits[rows])).z
+                if name == "gradient":
+                    energy = gradient_step(energy, digits[rows], z, learning_rate=0.2)
+                else:
+                    state, energy = learn_dictionary(state, energy, digits[rows], z)
+        energies[name] = energy(digits, coordinate_descent(energy.given(digits)).z).mean()
+    start = Energy(Dictionary(unit_rows(digits[:40])[0]), L1(), 0.5)
+    at_first = start(digits, coordinate_descent(start.given(digits)).z).mean()
+    assert energies["statistics"] < energies["gradient"] < 0.95 * at_first
 
 
 @pytest.mark.parametrize(

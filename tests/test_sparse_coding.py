@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
 from skrlv import FISTACoder, SparseCoder, duality_gap, lmbda_grid, lmbda_max, lmbda_path, sparse_encode
+from skrlv.learning import minibatches
 from skrlv.regularizers import L1, ElasticNet, GroupL1
 
 both = pytest.mark.parametrize("Coder", [SparseCoder, FISTACoder])
@@ -177,6 +178,108 @@ def test_energy_history_is_the_mean_energy_before_each_update(Coder, digits):
     start = Coder(dictionary=X[np.sort(np.random.RandomState(0).permutation(400)[:20])], lmbda=0.5).fit(X)
     start = Coder(dictionary=normalize(start.components_), lmbda=0.5).fit(X)
     assert coder.energy_history_[0] == pytest.approx(start.energy(X).mean(), rel=1e-5)
+
+
+@both
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_partial_fit_on_the_batches_of_a_fit_gives_its_model(Coder, dtype, digits, atoms):
+    X = digits.astype(dtype)
+    options = {"lmbda": 0.5, "dictionary_init": atoms, "random_state": 3}
+    if Coder is FISTACoder:
+        options |= {"code_tol": 1e-7 if dtype == np.float64 else 1e-5, "code_max_iter": 100_000}
+    whole = Coder(**options, max_iter=2, batch_size=200, tol=0.0).fit(X)
+    stream, rng, spent = Coder(**options), np.random.RandomState(3), []
+    for _ in range(2):
+        batches = list(minibatches(len(X), 200, rng))
+        for rows in batches:
+            stream.partial_fit(X[rows])
+        spent.append(np.average(stream.energy_history_[-len(batches) :], weights=[len(rows) for rows in batches]))
+    rtol = 1e-5 if dtype == np.float64 else 1e-3
+    np.testing.assert_allclose(spent, whole.energy_history_, rtol=rtol)
+    np.testing.assert_allclose(stream.components_, whole.components_, atol=rtol)
+    np.testing.assert_allclose(stream.atom_usage_, whole.atom_usage_, atol=10 * rtol)
+    assert stream.components_.dtype == dtype
+    assert stream.n_iter_ == len(stream.energy_history_) == 2 * len(batches)
+    assert stream.n_resampled_ == whole.n_resampled_
+
+
+@both
+def test_one_call_of_partial_fit_is_a_fit_of_one_pass(Coder, digits):
+    stream = Coder(30, random_state=0).partial_fit(digits)
+    whole = Coder(30, random_state=0, max_iter=1, batch_size=len(digits)).fit(digits)
+    np.testing.assert_array_equal(stream.components_, whole.components_)
+    assert stream.lmbda_ == whole.lmbda_
+
+
+@both
+def test_partial_fit_goes_on_from_a_fit_and_fit_begins_anew(Coder, digits):
+    coder = Coder(30, random_state=0, max_iter=2).fit(digits[:1000])
+    fresh, before = coder.components_.copy(), coder.score_samples(digits[1000:]).mean()
+    coder.set_params(lmbda=9.0).partial_fit(digits[1000:1400])
+    assert coder.lmbda_ < 9.0  # the model keeps the equation it was made with
+    assert coder.n_iter_ == 3
+    assert coder.score_samples(digits[1000:]).mean() > before
+    np.testing.assert_array_equal(coder.set_params(lmbda="auto").fit(digits[:1000]).components_, fresh)
+
+
+@both
+def test_a_failed_partial_fit_changes_nothing(Coder, digits, monkeypatch):
+    coder = Coder(10, random_state=0).partial_fit(digits[:300])
+    before = dict(vars(coder))
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with pytest.raises(ValueError, match="features"):
+        coder.partial_fit(digits[:, :30])
+    monkeypatch.setattr(Coder, "_update", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        coder.partial_fit(digits[300:600])
+    assert vars(coder) == before
+    unfitted = Coder(10)
+    with pytest.raises(KeyboardInterrupt):
+        unfitted.partial_fit(digits)
+    assert vars(unfitted) == vars(Coder(10))
+
+
+@both
+def test_given_atoms_do_not_move(Coder, digits, atoms):
+    coder = Coder(dictionary=atoms).partial_fit(digits[:100]).partial_fit(digits[100:200])
+    np.testing.assert_array_equal(coder.components_, atoms)
+    assert coder.n_iter_ == 0
+    assert not hasattr(coder, "atom_usage_")
+    assert not hasattr(coder, "n_resampled_")
+
+
+@both
+def test_usage_and_resampled_atoms_are_told(Coder, digits):
+    coder = Coder(20, random_state=0, batch_size=len(digits), max_iter=3).fit(digits)
+    assert coder.atom_usage_.shape == (20,)
+    assert ((coder.atom_usage_ >= 0.0) & (coder.atom_usage_ <= 1.0)).all()
+    away = np.eye(64)[:20] - np.eye(64)[20:40]  # nothing in the data looks like that
+    hopeless = Coder(lmbda=1.0, dictionary_init=away, max_iter=5, batch_size=200).fit(digits)
+    assert hopeless.n_resampled_ >= 10
+
+
+@both
+@pytest.mark.parametrize("positive_dictionary", [False, True])
+def test_k_means_plus_plus_starts_further_apart(Coder, positive_dictionary, digits):
+    options = {"positive_dictionary": True} if positive_dictionary and Coder is SparseCoder else {}
+    nearest = []
+    for init in (None, "k-means++"):
+        coder = Coder(40, lmbda=1.0, dictionary_init=init, random_state=0, **options)
+        atoms = coder._begin(digits, np.random.RandomState(0)).decoder.atoms
+        np.testing.assert_allclose(np.linalg.norm(atoms, axis=1), 1.0)
+        nearest.append(np.median(np.triu(atoms @ atoms.T, 1).max(axis=1)))
+    assert nearest[1] < nearest[0]
+    again = [Coder(40, dictionary_init="k-means++", max_iter=1, random_state=0).fit(digits) for _ in range(2)]
+    np.testing.assert_array_equal(again[0].components_, again[1].components_)
+
+
+@both
+def test_k_means_plus_plus_with_few_rows(Coder, digits):
+    coder = Coder(12, dictionary_init="k-means++", max_iter=1, random_state=0).fit(digits[:5])
+    assert coder.components_.shape == (12, 64)
 
 
 @both

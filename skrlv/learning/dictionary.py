@@ -16,7 +16,6 @@ from skrlv.learning.statistics import add, decay, statistics
 
 ATOMS_PER_BLOCK = 32
 FORGETTING = 5.0  # measured best of 2 to 10 on digits after two passes and more; a first pass alone would like 3
-USES = 5.0  # of the mean atom, before one without any is called unused
 MOST_RESAMPLED = 32  # atoms in one step
 TWIN = 1e-4  # atoms whose cosine is this close to one coincide
 
@@ -121,10 +120,11 @@ def learn_from_statistics(state, energy, batch, worst, *, whole=False, positive=
     seen, twins = merged(seen, to_numpy(energy.decoder.gram), signed=not energy.regularizer.positive)
     atoms, norms = unit_rows(update_atoms(old, seen["ZtZ"], seen["ZtY"], positive=positive, n_sweeps=n_sweeps))
     atoms[norms == 0.0] = old[norms == 0.0]
-    enough = whole or seen["usage"].mean() >= USES
-    gone = np.flatnonzero(twins | (norms == 0.0) | ((idle >= seen["count"]) & enough))
-    norms[gone], idle[gone] = 0.0, 0.0
-    n_replaced = replace_atoms(atoms, gone, worst, positive) if gone.size else 0
+    patience = seen["count"] if whole else max(seen["count"], len(atoms))  # a sample per atom, at least
+    lost = twins | (norms == 0.0)
+    replaced = replace_atoms(atoms, np.flatnonzero(lost | (idle >= patience)), worst, positive)
+    lost[replaced] = True
+    norms[lost], idle[lost] = 0.0, 0.0
     state = state | {
         "ZtZ": seen["ZtZ"] * norms[:, None] * norms,
         "ZtY": seen["ZtY"] * norms[:, None],
@@ -132,7 +132,7 @@ def learn_from_statistics(state, energy, batch, worst, *, whole=False, positive=
         "count": seen["count"],
         "n_seen": n_seen,
         "idle": idle,
-        "n_resampled": state["n_resampled"] + n_replaced,
+        "n_resampled": state["n_resampled"] + replaced.size,
         "scale": norms,
     }
     return state, replace(energy, decoder=Dictionary(to_device_of(atoms, energy.decoder.atoms)))
@@ -176,10 +176,13 @@ def worst_reconstructed(energy, y, z, n):
 def replace_atoms(atoms, gone, worst, positive):
     """Put the worst reconstructed samples that are not zero in the place of atoms, as many as there are.
 
-    In place. Returns how many.
+    In place. Returns which were replaced.
     """
+    if not gone.size:
+        return gone
     fresh, errors = worst(min(gone.size, MOST_RESAMPLED))
     fresh, norms = unit_rows(np.maximum(fresh, 0.0) if positive else fresh)
     usable = (norms > 0.0) & (errors > 0.0)
-    atoms[gone[: len(fresh)][usable]] = fresh[usable]
-    return int(usable.sum())
+    replaced = gone[: len(fresh)][usable]
+    atoms[replaced] = fresh[usable]
+    return replaced
