@@ -69,7 +69,7 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     what lies beyond the border: here the patch goes on mirrored, so that its frequencies are multiples of half a
     cycle per side and opposite borders, which have nothing to do with each other, do not make an edge.
 
-    Memory beyond X and the result is a few matrices of n_features_in_ squared entries; X is read a block of rows at a
+    Memory beyond X and the result is a few matrices of `n_features_in_` squared entries; X is read a block of rows at a
     time, so it may be a memory map.
 
     References
@@ -190,7 +190,7 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X does not have n_features_in_ columns.
+            If X does not have `n_features_in_` columns.
         """
         check_is_fitted(self)
         X = check_array(X, dtype=_FLOATS, input_name="X")
