@@ -8,8 +8,8 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
-from sklearn.utils import estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn_checks import NOT_GENERATED
 
 from skrlv import FISTACoder, SparseCoder
 from skrlv.regularizers import GroupL1
@@ -34,23 +34,7 @@ def test_scikit_learn_checks(estimator, check):
 
 
 @quietly
-@pytest.mark.parametrize(
-    "check",
-    [
-        checks.check_transformer_get_feature_names_out,
-        checks.check_transformer_get_feature_names_out_pandas,
-        checks.check_get_feature_names_out_error,
-        checks.check_set_output_transform,
-        checks.check_set_output_transform_pandas,
-        checks.check_set_output_transform_polars,
-        checks.check_global_output_transform_pandas,
-        checks.check_global_set_output_transform_polars,
-        checks.check_dataframe_column_names_consistency,
-        checks.check_param_validation,
-        checks.check_inplace_ensure_writeable,
-    ],
-    ids=lambda check: check.__name__,
-)
+@pytest.mark.parametrize("check", NOT_GENERATED, ids=lambda check: check.__name__)
 @every_estimator
 def test_checks_that_are_not_generated(estimator, check):
     check(type(estimator).__name__, clone(estimator))

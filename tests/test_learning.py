@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from problems import random_dictionary
 
 from skrlv import SparseCoder
+from skrlv.datasets import make_sparse_signals
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import coordinate_descent
@@ -24,20 +25,6 @@ from skrlv.learning import (
     worst_reconstructed,
 )
 from skrlv.regularizers import L1
-
-
-def planted(seed, n_samples, n_atoms, n_features=20, n_non_zero=3, snr_db=None):
-    """K-SVD's synthetic set-up (Aharon, Elad, Bruckstein, 2006)."""
-    rng = np.random.default_rng(seed)
-    atoms = unit_rows(rng.normal(size=(n_atoms, n_features)))[0]
-    z = np.zeros((n_samples, n_atoms))
-    for row in z:
-        row[rng.choice(n_atoms, n_non_zero, replace=False)] = rng.normal(size=n_non_zero)
-    X = z @ atoms
-    if snr_db is not None:
-        noise = rng.normal(size=X.shape)
-        X += noise * np.linalg.norm(X) / np.linalg.norm(noise) * 10.0 ** (-snr_db / 20.0)
-    return X, atoms
 
 
 @settings(max_examples=30, deadline=None)
@@ -258,7 +245,7 @@ def test_full_batch_energy_never_rises(options, digits):
 def test_planted_dictionary_is_recovered(n_samples, n_atoms, snr_db, at_least, batch_size):
     found = []
     for seed in range(5):
-        X, atoms = planted(seed, n_samples, n_atoms, snr_db=snr_db)
+        X, _, atoms = make_sparse_signals(n_samples, 20, n_atoms, snr_db=snr_db, random_state=seed)
         size = n_samples if batch_size == "all" else "auto"
         coder = SparseCoder(n_atoms, lmbda=0.1, max_iter=100, tol=0.0, batch_size=size, random_state=seed).fit(X)
         found.append(np.sum(np.abs(atoms @ coder.components_.T).max(axis=1) >= 0.99))
