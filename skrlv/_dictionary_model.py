@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import is_numpy, squares_per_sample, to_device, to_device_of, to_numpy
 from skrlv._rows import Rows, surveyed
-from skrlv._threads import dense_blocks, each_block
+from skrlv._threads import dense_blocks, each_block, one_blas_thread
 from skrlv._validation import check_dictionary
 from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
@@ -20,7 +20,7 @@ from skrlv.regularizers import LassoFamily
 
 _FOLDS = 5
 _DRAWN_PER_ATOM = 16  # rows that k-means++ chooses from
-_ROWS_PER_THREAD = 64  # of a batch
+ROWS_PER_THREAD = 64  # of a batch
 
 
 class DictionaryModel(LatentVariableModel):
@@ -74,7 +74,8 @@ class DictionaryModel(LatentVariableModel):
         return self.dictionary is None
 
     def _update(self, state, energy, y, z, whole):
-        return learn_dictionary(state, energy, y, z, whole=whole, positive=self.positive_dictionary)
+        positive, n_jobs = self.positive_dictionary, self.n_jobs
+        return learn_dictionary(state, energy, y, z, whole=whole, positive=positive, n_jobs=n_jobs)
 
     def _carried(self, state, z):
         return z * to_device_of(state["scale"], z)
@@ -112,7 +113,7 @@ class Coder(DictionaryModel):
             gathered.add(rows, self._encode(energy, y[rows], None if z0 is None else z0[rows]))
 
         gathered = Gathered(len(y))
-        each_block(search, len(y), self.n_jobs, size=_ROWS_PER_THREAD)
+        each_block(search, len(y), self.n_jobs, size=ROWS_PER_THREAD)
         return gathered.solution()
 
     def score(self, X, y=None):
@@ -173,7 +174,8 @@ class Coder(DictionaryModel):
         used = np.count_nonzero(self._solve(energy, sample).z, axis=1)
         if np.mean(used == 0) > 0.9:
             return "zero"
-        rank = min(self.n_components_, np.linalg.matrix_rank(sample))
+        with one_blas_thread():
+            rank = min(self.n_components_, np.linalg.matrix_rank(sample))
         if _has_a_price(energy) and rank >= 10 and np.median(used) >= 0.9 * rank:
             return "dense"
         return None

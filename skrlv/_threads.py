@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import joblib
+import numpy as np
 from joblib.parallel import get_active_backend
 from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
 ROWS_PER_BLOCK = 256
+COLUMNS_PER_SLAB = 64
 
 
 def row_blocks(n_rows, size=ROWS_PER_BLOCK):
@@ -66,11 +68,25 @@ def each_block(work, n_rows, n_jobs=None, size=ROWS_PER_BLOCK):
     """Call ``work(rows)`` for every block of rows, in threads; return the results in order."""
     blocks = row_blocks(n_rows, size)
     threads = min(n_threads(n_jobs), len(blocks))
-    with _one_blas_thread():
+    with one_blas_thread():
         if threads <= 1:
             return [work(rows) for rows in blocks]
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(work, blocks))
+
+
+def product(a, b, n_jobs=None):
+    """a @ b of NumPy matrices, a slab of columns per thread.
+
+    BLAS's own threads wait for each other at every small product, which takes ever longer where others use the cores.
+    """
+    out = np.empty((a.shape[0], b.shape[1]), np.result_type(a, b))
+
+    def multiply(columns):
+        np.matmul(a, b[:, columns], out=out[:, columns])
+
+    each_block(multiply, b.shape[1], n_jobs, size=COLUMNS_PER_SLAB)
+    return out
 
 
 class _BlasLimit:
@@ -105,7 +121,8 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def _one_blas_thread():
+def one_blas_thread():
+    """Products of matrices are made by the calling thread alone."""
     _blas_limit.acquire()
     try:
         yield

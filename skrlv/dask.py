@@ -65,7 +65,8 @@ split_sign, random_state
         SparseCoder
         """
         local = SparseCoder(**self.get_params(deep=False))
-        vars(local).update(vars(self))
+        for name, value in vars(self).items():
+            setattr(local, name, value)
         return local
 
     def fit(self, X, y=None):
@@ -234,7 +235,7 @@ def _found(x, energy, tol):
         solution = exact_codes(energy, y, None, tol=tol)
         z = solution.z
         parts.append(
-            (statistics(y, z), float(energy(y, z).sum()), without_codes(solution),
+            (statistics(y, z, n_jobs=1), float(energy(y, z).sum()), without_codes(solution),
              *worst_reconstructed(energy, y, z, MOST_RESAMPLED))
         )  # fmt: skip
     return _together(parts)
@@ -242,7 +243,7 @@ def _found(x, energy, tol):
 
 def _together(parts):
     """What chunks send, as from one chunk."""
-    batches, spent, solutions, worst, errors = zip(*parts, strict=True)
-    worst, errors = np.concatenate(worst), np.concatenate(errors)
+    batches, spent, solutions, *worst = zip(*parts, strict=True)
+    samples, errors = map(np.concatenate, worst)
     order = np.argsort(-errors, kind="stable")[:MOST_RESAMPLED]
-    return reduce(add, batches), sum(spent), joined(solutions), worst[order], errors[order]
+    return reduce(add, batches), sum(spent), joined(solutions), samples[order], errors[order]

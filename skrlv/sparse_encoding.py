@@ -319,7 +319,7 @@ def lmbda_path(
         for i, solution in enumerate(_exact_path(energy, x, lmbdas, tol=tol)):
             tally = tallied(energy, x, solution.z)
             counts[i, rows], errors[i, rows] = tally.counts, _relative(tally.squares, x)
-            energies[i, rows] = 0.5 * (tally.squares + energy.encoder_weight * tally.lengths) + lmbdas[i] * tally.prices
+            energies[i, rows] = tally.energies(lmbdas[i], energy.encoder_weight)
             gathered[i].add(rows, solution._replace(z=stored(solution.z, sparse_output)))
 
     each_block(walk, X.shape[0], n_jobs, size=min(ROWS_PER_BLOCK, max(1, _CODES_PER_BLOCK // len(lmbdas))))
@@ -353,6 +353,11 @@ def _decreasing(lmbdas):
 def exact_codes(energy, y, z0, *, tol):
     """Certified codes of a block of rows, in their dtype."""
     return _exact_path(energy, y, [energy.lmbda], z0, tol=tol)[0]
+
+
+def energies(energy, y, z):
+    """The energy of each row with few non-zeros in its code."""
+    return tallied(energy, y, z).energies(energy.lmbda, energy.encoder_weight)
 
 
 def _exact_path(energy, y, lmbdas, z0=None, *, tol):

@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import gen_batches
 
 from skrlv import SparseCoder
+from skrlv.datasets import make_sparse_signals
 from skrlv.learning import learn_from_statistics
 
 da = pytest.importorskip("dask.array")
@@ -92,9 +93,7 @@ def test_a_worker_may_die_in_the_middle_of_a_fit(client, digits, monkeypatch):
 
 
 def test_planted_atoms_are_found_by_rounds_over_all_chunks():
-    from test_learning import planted
-
-    X, atoms = planted(0, 1500, 30)
+    X, _, atoms = make_sparse_signals(2000, 20, 30, random_state=0)
     coder = annex.DaskSparseCoder(30, lmbda=0.1, max_iter=100, tol=0.0, random_state=0).fit(chunked(X, 500))
     here = SparseCoder(30, lmbda=0.1, max_iter=100, tol=0.0, batch_size=len(X), random_state=0).fit(X)
     found = [np.sum(np.abs(atoms @ model.components_.T).max(axis=1) >= 0.99) for model in (coder, here)]

@@ -1,5 +1,7 @@
 """Statistics add up, atoms keep unit norm, no full-batch fit raises its energy, planted atoms are found."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -138,10 +140,10 @@ def test_the_past_fades_with_its_age_whatever_the_batches(sizes):
     n_seen, left = 10, 1.0
     for size in sizes:
         n_seen += size
-        left *= remembered(n_seen, size)
-    assert left == pytest.approx(remembered(n_seen, sum(sizes)), rel=1e-9)
+        left *= remembered(n_seen, size, 7)
+    assert left == pytest.approx(remembered(n_seen, sum(sizes), 7), rel=1e-9)
     assert 0.0 < left < 1.0
-    assert remembered(10, 10) == 0.0
+    assert remembered(10**6, 1, 7) == pytest.approx(1.0 - 1.0 / math.sqrt(7 * 10**6), rel=1e-6)
 
 
 def test_a_step_forgets_as_it_says(digits):
@@ -149,7 +151,7 @@ def test_a_step_forgets_as_it_says(digits):
     state, moved = step({}, atoms, batches[0])
     later, _ = step(state, moved, batches[1])
     assert later["n_seen"] == 150
-    assert later["count"] == pytest.approx(100 + 50 * remembered(150, 100))
+    assert later["count"] == pytest.approx(100 + 50 * remembered(150, 100, 10))
 
 
 @pytest.mark.parametrize("positive", [False, True])

@@ -15,6 +15,9 @@ class Tally(NamedTuple):
     prices: np.ndarray  # R(z)
     lengths: np.ndarray  # squared norm of z
 
+    def energies(self, lmbda, l2):
+        return 0.5 * (self.squares + l2 * self.lengths) + lmbda * self.prices
+
 
 def tallied(energy, y, z):
     """The `Tally` of codes under the L1 family; y and z may be float32."""

@@ -5,17 +5,18 @@ References
 Mairal, Bach, Ponce, Sapiro, Online Learning for Matrix Factorization and Sparse Coding, 2010.
 """
 
+import math
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from skrlv._arrays import as_kernel_takes, squares_per_sample, to_device_of, to_numpy
+from skrlv._threads import one_blas_thread, row_blocks
 from skrlv.decoders import Dictionary
 from skrlv.learning.statistics import add, decay, statistics
 
 ATOMS_PER_BLOCK = 32
-FORGETTING = 5.0  # measured best of 2 to 10 on digits after two passes and more; a first pass alone would like 3
 MOST_RESAMPLED = 32  # atoms in one step
 TWIN = 1e-4  # atoms whose cosine is this close to one coincide
 
@@ -53,24 +54,25 @@ def update_atoms(atoms, ZtZ, ZtY, *, positive=False, n_sweeps=1):
 
     atoms = np.array(atoms, dtype=np.float64, order="C")
     ZtZ, moves = as_kernel_takes(ZtZ), np.empty((ATOMS_PER_BLOCK, atoms.shape[1]))
-    for _ in range(n_sweeps):
-        for start in range(0, len(atoms), ATOMS_PER_BLOCK):
-            block = slice(start, start + ATOMS_PER_BLOCK)
+    with one_blas_thread():
+        for block in n_sweeps * row_blocks(len(atoms), ATOMS_PER_BLOCK):
             residual = ZtY[block] - ZtZ[block] @ atoms
-            visit_atoms(ZtZ, start, residual, positive, moves, atoms[block])
+            visit_atoms(ZtZ, block.start, residual, positive, moves, atoms[block])
     return atoms
 
 
-def remembered(n_seen, n_batch):
-    """Factor on the statistics of n_seen - n_batch samples as n_batch more come in.
+def remembered(n_seen, n_batch, n_components):
+    r"""Factor on the statistics of n_seen - n_batch samples as n_batch more come in.
 
-    So the past is weighed by (age at which it was seen / age now) ^ FORGETTING, whatever the sizes of batches: early
-    codes, of poor atoms, fade, and in the long run ever more samples count (the rho of Mairal et al.).
+    .. math:: \exp \int_{n - b}^{n} \frac{-\,\mathrm{d}s}{\sqrt{k s}}
+
+    So about the last sqrt(k n) samples count, whatever the sizes of batches: codes of poor atoms fade, and in the long
+    run ever more samples count. Fixed windows settle on worse atoms, and windows that grow with n freeze too early.
     """
-    return (1.0 - n_batch / n_seen) ** FORGETTING
+    return math.exp(-2.0 * (math.sqrt(n_seen) - math.sqrt(n_seen - n_batch)) / math.sqrt(n_components))
 
 
-def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_sweeps=1):
+def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_sweeps=1, n_jobs=None):
     r"""One step of learning: add the batch to the statistics, move the atoms, give each unit norm.
 
     Codes take the old norm of their atom, at most one, so that every reconstruction is unchanged and no R that grows
@@ -91,6 +93,8 @@ def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_swee
         Whether atoms are non-negative.
     n_sweeps : int, default=1
         Visits to every atom.
+    n_jobs : int or None, default=None
+        Threads, see `statistics`.
 
     Returns
     -------
@@ -102,7 +106,7 @@ def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_swee
         With the new atoms.
     """
     return learn_from_statistics(
-        state, energy, statistics(y, z), partial(worst_reconstructed, energy, y, z),
+        state, energy, statistics(y, z, n_jobs), partial(worst_reconstructed, energy, y, z),
         whole=whole, positive=positive, n_sweeps=n_sweeps,
     )  # fmt: skip
 
@@ -111,10 +115,10 @@ def learn_from_statistics(state, energy, batch, worst, *, whole=False, positive=
     """`learn_dictionary` for a batch known by its `statistics`, and by worst(n), its n worst reconstructed samples."""
     state = _begun(len(batch["usage"])) | state
     n_seen = state["n_seen"] + batch["count"]
+    idle = np.where(batch["usage"] > 0.0, 0.0, state["idle"] + batch["count"])
     seen = batch
     if "ZtZ" in state and not whole:
-        seen = add(decay({name: state[name] for name in batch}, remembered(n_seen, batch["count"])), batch)
-    idle = np.where(batch["usage"] > 0.0, 0.0, state["idle"] + batch["count"])
+        seen = add(decay({name: state[name] for name in batch}, remembered(n_seen, batch["count"], len(idle))), batch)
 
     old = to_numpy(energy.decoder.atoms).astype(np.float64)
     seen, twins = merged(seen, to_numpy(energy.decoder.gram), signed=not energy.regularizer.positive)

@@ -1,9 +1,10 @@
 """What a dictionary needs to know of codes and data; it adds up over batches, machines and passes."""
 
-from skrlv._arrays import double, namespace, to_numpy
+from skrlv._arrays import double, is_numpy, namespace, to_numpy
+from skrlv._threads import product
 
 
-def statistics(y, z):
+def statistics(y, z, n_jobs=None):
     r"""Sums over samples: ZtZ = sum of z z^T, ZtY = sum of z y^T, how often each atom was used, and n.
 
     Parameters
@@ -12,6 +13,8 @@ def statistics(y, z):
         Data.
     z : array of shape (n_samples, n_components)
         Their codes.
+    n_jobs : int or None, default=None
+        Threads, where the arrays are NumPy's; None is all cores of the process, or a joblib worker's share.
 
     Returns
     -------
@@ -20,9 +23,10 @@ def statistics(y, z):
     """
     xp = namespace(y, z)
     y, z = double(y), double(z)
+    products = [product(z.T, x, n_jobs) if is_numpy(z) else to_numpy(z.T @ x) for x in (z, y)]
     return {
-        "ZtZ": to_numpy(z.T @ z),
-        "ZtY": to_numpy(z.T @ y),
+        "ZtZ": products[0],
+        "ZtY": products[1],
         "usage": to_numpy(xp.sum(double(z != 0), axis=0)),
         "count": float(y.shape[0]),
     }
