@@ -1,5 +1,6 @@
 """Roof: sparse coding, with exact codes (SparseCoder) or by proximal gradient on any device (FISTACoder)."""
 
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,7 +13,7 @@ from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import fista_restart
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
-from skrlv.sparse_encoding import exact_codes, resolved_tol, stored
+from skrlv.sparse_encoding import exact_codes, exact_path, resolved_tol, stored
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
 
@@ -172,6 +173,9 @@ class SparseCoder(Coder):
     def _encode(self, energy, y, z0=None):
         return exact_codes(energy, y, z0, tol=resolved_tol(self.code_tol, y.dtype))
 
+    def _encode_path(self, energy, y, lmbdas):
+        return exact_path(energy, y, lmbdas, tol=resolved_tol(self.code_tol, y.dtype))
+
     def _as_features(self, z):
         if self.split_sign:
             z = np.hstack([np.maximum(z, 0.0), np.maximum(-z, 0.0)])
@@ -327,6 +331,9 @@ class FISTACoder(Coder):
     def _encode(self, energy, y, z0=None):
         tol = resolved_tol(self.code_tol, self.components_.dtype)
         return fista_restart(energy.given(y), z0, max_iter=self.code_max_iter, tol=tol)
+
+    def _encode_path(self, energy, y, lmbdas):
+        return [self._encode(replace(energy, lmbda=lmbda), y) for lmbda in lmbdas]
 
     def _as_features(self, z):
         return stored(z, self.sparse_output)
