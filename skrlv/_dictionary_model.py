@@ -145,9 +145,9 @@ class Coder(DictionaryModel):
         error, spread = np.sum(errors, axis=0), _spread(X)
         return 1.0 - error / spread if spread > 0.0 else (error == 0.0).astype(np.float64)
 
-    @abstractmethod
     def _encode_path(self, energy, y, lmbdas):
-        """`_encode` at each of these lmbdas: a list of `Solution`."""
+        """`_encode` at each of these lmbdas: a list of `Solution`; a coder that can pass them in one walk does."""
+        return [self._encode(replace(energy, lmbda=lmbda), y) for lmbda in lmbdas]
 
     def _warn_of_a_useless_fit(self, X):
         """Say once where the data or lmbda make codes that tell nothing, and what to do."""

@@ -29,8 +29,8 @@ class Fold(NamedTuple):
 def mixed(x):
     """Rows in a fixed orthonormal basis, each direction of which holds a little of every feature.
 
-    White noise stays white and squared errors stay as they are. But a feature that only few atoms reach, or none,
-    tells nothing of the noise when it is hidden, while of a mixture the rest of the sample knows nearly all.
+    White noise stays white and squared errors stay as they are. A feature that only few atoms reach, or none,
+    cannot be predicted when it is hidden, whatever the noise; of a mixture the rest of the sample tells far more.
     """
     signs = np.random.RandomState(0).choice([-1, 1], x.shape[1]).astype(x.dtype)
     return dct(x * signs, axis=1, norm="ortho")

@@ -1,6 +1,5 @@
 """Roof: sparse coding, with exact codes (SparseCoder) or by proximal gradient on any device (FISTACoder)."""
 
-from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -331,9 +330,6 @@ class FISTACoder(Coder):
     def _encode(self, energy, y, z0=None):
         tol = resolved_tol(self.code_tol, self.components_.dtype)
         return fista_restart(energy.given(y), z0, max_iter=self.code_max_iter, tol=tol)
-
-    def _encode_path(self, energy, y, lmbdas):
-        return [self._encode(replace(energy, lmbda=lmbda), y) for lmbda in lmbdas]
 
     def _as_features(self, z):
         return stored(z, self.sparse_output)
