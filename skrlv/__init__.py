@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from skrlv._warmup import warmup
     from skrlv.metrics import duality_gap, lmbda_grid, lmbda_max
     from skrlv.sparse_coding import FISTACoder, SparseCoder
+    from skrlv.sparse_coding_cv import SparseCoderCV
     from skrlv.sparse_encoding import lmbda_path, sparse_encode
 
 __version__ = "0.1.0"
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "FISTACoder": "sparse_coding",
     "SparseCoder": "sparse_coding",
+    "SparseCoderCV": "sparse_coding_cv",
     "duality_gap": "metrics",
     "lmbda_grid": "metrics",
     "lmbda_max": "metrics",
@@ -25,6 +27,7 @@ _HOMES = {
 __all__ = [
     "FISTACoder",
     "SparseCoder",
+    "SparseCoderCV",
     "duality_gap",
     "lmbda_grid",
     "lmbda_max",

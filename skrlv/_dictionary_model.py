@@ -7,18 +7,18 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 from sklearn.utils.validation import check_is_fitted
 
-from skrlv._arrays import is_numpy, squares_per_sample, to_device, to_device_of, to_numpy
+from skrlv._arrays import is_numpy, to_device, to_device_of, to_numpy
+from skrlv._hold_out import hold_out, mixed
 from skrlv._rows import Rows, surveyed
-from skrlv._threads import dense_blocks, each_block, one_blas_thread
+from skrlv._threads import dense, dense_blocks, each_block, one_blas_thread
 from skrlv._validation import check_dictionary
 from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
-from skrlv.inference import Gathered, joined
+from skrlv.inference import Gathered, Solution, joined
 from skrlv.learning import learn_dictionary, unit_rows
 from skrlv.metrics import sample_rows, useful_range
 from skrlv.regularizers import LassoFamily
 
-_FOLDS = 5
 _DRAWN_PER_ATOM = 16  # rows that k-means++ chooses from
 ROWS_PER_THREAD = 64  # of a batch
 
@@ -119,9 +119,11 @@ class Coder(DictionaryModel):
     def score(self, X, y=None):
         r"""R^2 on held-out features, which ranks lmbda: energies cannot, since a smaller lmbda always wins.
 
-        The features are cut in five fixed folds. For each, codes are inferred from the other features (with lmbda
-        and l2 times their share) and predict the features held out:
-        :math:`1 - \sum (x - \hat x)^2 / \sum (x - \bar x)^2`, with the mean of each feature over X.
+        .. math:: 1 - \sum (x - \hat x)^2 / \sum (x - \bar x)^2
+
+        The features are mixed by a fixed orthonormal transform, under which the squared error stays what it is, and
+        the mixtures are cut in ten fixed folds. For each fold, codes are inferred from the other nine at the same
+        lmbda, and :math:`\hat x` is what they say of those held out; :math:`\bar x` is the mean row of X.
 
         Parameters
         ----------
@@ -135,23 +137,43 @@ class Coder(DictionaryModel):
         float
             At most 1; 0 is as good as predicting the means. A zero code predicts zero, so data that are not
             centred can score far below 0.
+
+        Notes
+        -----
+        Rows that the atoms were learned on favour a small lmbda; score others. What the atoms cannot predict counts
+        as noise, so where noise is weaker than that the lmbda of the best score is larger than that of the best
+        denoising. Were the features hidden as they are, the same would be true of all that is local, and of each
+        feature that few atoms reach. Golub, Heath and Wahba (1979) mix for this reason.
+
+        References
+        ----------
+        Golub, Heath, Wahba, Generalized Cross-Validation as a Method for Choosing a Good Ridge Parameter, 1979.
+        Ward, Compressed Sensing with Cross Validation, 2009.
         """
         X = self._validated(X)
-        energy, error, searches = self.energy_, 0.0, []
-        for seen, hidden in _feature_folds(X.shape[1]):
-            atoms, share = energy.decoder.atoms, seen.size / X.shape[1]
-            partial = replace(
-                energy,
-                decoder=Dictionary(atoms[:, seen]),
-                lmbda=energy.lmbda * share,
-                encoder_weight=energy.encoder_weight * share,
-            )
-            errors = _errors_on(hidden, to_numpy(atoms[:, hidden]))
-            searches.append(self._solve(partial, X, errors, seen))
-            error += float(np.sum(searches[-1].z))
+        return float(self._scores(X, [self.lmbda_])[0])
+
+    def _scores(self, X, lmbdas):
+        """`score` of validated rows at each of these lmbdas, best in decreasing order."""
+        folds = hold_out(self.energy_)
+
+        def predict(rows):
+            x, errors, searches = mixed(dense(X[rows])), np.zeros(len(lmbdas)), []
+            for fold in folds:
+                seen = self._placed(np.ascontiguousarray(x[:, fold.seen]))
+                for i, solution in enumerate(self._encode_path(fold.energy, seen, lmbdas)):
+                    errors[i] += fold.errors(x, to_numpy(solution.z)).sum()
+                    searches.append(solution)
+            return errors, _worst(searches)
+
+        errors, searches = zip(*self._each_block(predict, X.shape[0]), strict=True)
         warn_unless_converged(joined(searches), self._remedy)
-        spread = _spread(X)
-        return 1.0 - error / spread if spread > 0.0 else float(error == 0.0)
+        error, spread = np.sum(errors, axis=0), _spread(X)
+        return 1.0 - error / spread if spread > 0.0 else (error == 0.0).astype(np.float64)
+
+    def _encode_path(self, energy, y, lmbdas):
+        """`_encode` at each of these lmbdas: a list of `Solution`; a coder that can pass them in one walk does."""
+        return [self._encode(replace(energy, lmbda=lmbda), y) for lmbda in lmbdas]
 
     def _review(self, X):
         """Say once where the data or lmbda make codes that tell nothing, and what to do."""
@@ -179,6 +201,12 @@ class Coder(DictionaryModel):
         if _has_a_price(energy) and rank >= 10 and np.median(used) >= 0.9 * rank:
             return "dense"
         return None
+
+
+def _worst(searches):
+    """How several searches for the same rows went, without their codes: at worst, row by row."""
+    _, n_iter, error, converged, _ = zip(*searches, strict=True)
+    return Solution(np.empty(0), np.max(n_iter, axis=0), np.max(error, axis=0), np.all(converged, axis=0))
 
 
 def _has_a_price(energy):
@@ -230,17 +258,3 @@ def _spread(X):
     """Sum of squared distances to the mean row."""
     mean = _mean_row(X)
     return sum(float(np.sum((x - mean) ** 2)) for x in dense_blocks(X))
-
-
-def _errors_on(hidden, atoms):
-    """The squared error of each row on hidden features, as a function of rows and codes."""
-    return lambda x, z: squares_per_sample(x[:, hidden] - z @ atoms)
-
-
-def _feature_folds(n_features):
-    """(seen, hidden) features: five fixed folds, or all seen and all hidden where there is but one."""
-    if n_features == 1:
-        return [(np.arange(1), np.arange(1))]
-    order = np.random.RandomState(0).permutation(n_features)
-    folds = np.array_split(order, min(_FOLDS, n_features))
-    return [(np.setdiff1d(order, hidden), np.sort(hidden)) for hidden in folds]

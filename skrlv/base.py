@@ -226,8 +226,8 @@ class LatentVariableModel(
         warn_unless_converged(solution, self._remedy)
         return solution.z
 
-    def _solve(self, energy, X, keep=None, features=slice(None)):
-        """The `Solution` of some features of validated rows, codes as NumPy in the dtype of X.
+    def _solve(self, energy, X, keep=None):
+        """The `Solution` of validated rows, codes as NumPy in the dtype of X.
 
         With ``keep(x, z)``, a function of the rows of a block and their codes, its result takes the place of the
         codes, so that the codes of all rows need never be held.
@@ -235,7 +235,7 @@ class LatentVariableModel(
 
         def search(rows):
             x = dense(X[rows])
-            solution = self._encode(energy, self._placed(np.ascontiguousarray(x[:, features])))
+            solution = self._encode(energy, self._placed(x))
             z = to_numpy(solution.z).astype(X.dtype, copy=False)
             gathered.add(rows, solution._replace(z=z if keep is None else keep(x, z)))
 

@@ -13,7 +13,7 @@ from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import fista_restart
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
-from skrlv.sparse_encoding import energies, exact_codes, resolved_tol, stored
+from skrlv.sparse_encoding import energies, exact_codes, exact_path, resolved_tol, stored
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
 
@@ -177,6 +177,9 @@ class SparseCoder(Coder):
 
     def _encode(self, energy, y, z0=None):
         return exact_codes(energy, y, z0, tol=resolved_tol(self.code_tol, y.dtype))
+
+    def _encode_path(self, energy, y, lmbdas):
+        return exact_path(energy, y, lmbdas, tol=resolved_tol(self.code_tol, y.dtype))
 
     def _spent(self, energy, y, z):
         spent = each_block(lambda rows: energies(energy, y[rows], z[rows]).sum(), len(y), self.n_jobs, ROWS_PER_THREAD)

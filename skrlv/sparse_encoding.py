@@ -302,7 +302,7 @@ def lmbda_path(
     >>> path.energies.round(3).tolist(), path.errors.round(3).tolist()
     ([[4.52], [1.77]], [[0.709], [0.232]])
     """
-    lmbdas = None if lmbdas is None else _decreasing(lmbdas)
+    lmbdas = None if lmbdas is None else decreasing(lmbdas)
     X, dictionary = check_problem(X, dictionary)
     if lmbdas is None:
         lmbdas = lmbda_grid(X, dictionary)
@@ -316,7 +316,7 @@ def lmbda_path(
 
     def walk(rows):
         x = dense(X[rows])
-        for i, solution in enumerate(_exact_path(energy, x, lmbdas, tol=tol)):
+        for i, solution in enumerate(exact_path(energy, x, lmbdas, tol=tol)):
             tally = tallied(energy, x, solution.z)
             counts[i, rows], errors[i, rows] = tally.counts, _relative(tally.squares, x)
             energies[i, rows] = tally.energies(lmbdas[i], energy.encoder_weight)
@@ -341,7 +341,7 @@ def _double(x):
     return x.astype(np.float64, copy=False)
 
 
-def _decreasing(lmbdas):
+def decreasing(lmbdas):
     """A grid from its largest value down, checked."""
     grid = np.asarray(lmbdas)
     numbers = grid.dtype.kind in "iuf" and grid.ndim == 1 and grid.size > 0
@@ -352,7 +352,7 @@ def _decreasing(lmbdas):
 
 def exact_codes(energy, y, z0, *, tol):
     """Certified codes of a block of rows, in their dtype."""
-    return _exact_path(energy, y, [energy.lmbda], z0, tol=tol)[0]
+    return exact_path(energy, y, [energy.lmbda], z0, tol=tol)[0]
 
 
 def energies(energy, y, z):
@@ -360,7 +360,7 @@ def energies(energy, y, z):
     return tallied(energy, y, z).energies(energy.lmbda, energy.encoder_weight)
 
 
-def _exact_path(energy, y, lmbdas, z0=None, *, tol):
+def exact_path(energy, y, lmbdas, z0=None, *, tol):
     """The `Solution` of a block of rows at each lmbda."""
     if y.dtype == np.float32:
         return mixed_path(energy, y, lmbdas, z0, tol=tol)

@@ -1,0 +1,191 @@
+"""Above the roof: sparse coding that chooses lmbda by itself."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from sklearn.model_selection import check_cv
+
+from skrlv.decoders import Dictionary
+from skrlv.metrics import sample_rows, useful_range
+from skrlv.sparse_coding import SparseCoder
+from skrlv.sparse_encoding import decreasing
+
+_WIDEST_STEP = 1.5
+_PASSES = 3  # from the atoms of one lmbda to those of the next
+
+
+class SparseCoderCV(SparseCoder):
+    r"""Sparse coding at the lmbda that predicts held-out features best.
+
+    .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1 + \tfrac{l_2}{2} \|z\|_2^2
+
+    For each fold of the rows atoms are learned from the others along one path: from the largest lmbda to the
+    smallest, each lmbda starting at the atoms of the last. `SparseCoder.score` of the rows left out ranks the lmbdas.
+    The model is then what ``SparseCoder(lmbda=lmbda_)`` with the same parameters learns from all rows. With
+    ``dictionary`` nothing is learned: all rows are scored, and one walk per row and fold of features passes all lmbdas.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Number of atoms; None is min(n_features, 256).
+    lmbdas : array-like of shape (n_lmbdas,) or None, default=None
+        Weights of the L1 term to choose from, >= 0, in any order. None is a geometric grid in steps of at most 1.5,
+        between the ends of `lmbda_grid` at the first atoms.
+    cv : int, cross-validation generator or iterable, default=None
+        Folds of the rows, as in scikit-learn; None is five, and ``ShuffleSplit(1)`` is a fifth of the time.
+    positive : bool, default=False
+        Whether codes are non-negative.
+    positive_dictionary : bool, default=False
+        Whether atoms are non-negative.
+    l2 : float, default=0.0
+        Weight of the squared term (elastic net), >= 0.
+    dictionary : array-like of shape (n_components, n_features) or None, default=None
+        Atoms to use as they are; None learns them.
+    dictionary_init : array-like of shape (n_components, n_features) or None, default=None
+        Atoms to start from, copied and scaled to unit norm; None takes random rows of X.
+    max_iter : int, default=100
+        Most passes over the data; at most 3 of them for each lmbda of a path.
+    batch_size : int or "auto", default="auto"
+        Rows per update of the atoms; "auto" is 512.
+    tol : float, default=1e-3
+        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
+    code_tol : float or "auto", default="auto"
+        Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data.
+    split_sign : bool, default=False
+        Whether `transform` gives (max(z, 0), max(-z, 0)), twice the columns.
+    sparse_output : bool, default=False
+        Whether `transform` gives a CSR matrix.
+    n_jobs : int or None, default=None
+        Threads; None is all cores of the process, or a joblib worker's share. Never changes the result.
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial atoms and the batches.
+
+    Attributes
+    ----------
+    lmbda_ : float
+        The lmbda of the best score, the largest where several are best.
+    lmbdas_ : array of shape (n_lmbdas,)
+        Those it was chosen from, decreasing.
+    scores_ : array of shape (n_lmbdas,)
+        The score of each: the mean over the folds of the rows.
+    components_ : array of shape (n_components, n_features)
+        Atoms, of the dtype of X.
+    n_components_ : int
+        Number of atoms.
+    energy_history_ : array of shape (n_iter_,)
+        Mean energy per sample over each pass at ``lmbda_``, each batch before its own update.
+    n_iter_ : int
+        Passes over the data at ``lmbda_``.
+    n_features_in_ : int
+        Width of X.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names of X, where it had string names.
+
+    See Also
+    --------
+    SparseCoder : At one lmbda, and how its score hides features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from skrlv import SparseCoderCV
+    >>> X = load_digits().data[:500] / 16
+    >>> noisy = X + np.random.RandomState(0).normal(scale=0.3, size=X.shape)
+    >>> coder = SparseCoderCV(32, lmbdas=[2.0, 1.0, 0.5, 0.25, 0.125], random_state=0).fit(noisy)
+    >>> coder.lmbda_
+    0.5
+    >>> cleaned = coder.inverse_transform(coder.transform(noisy))
+    >>> bool(np.mean((cleaned - X) ** 2) < np.mean((noisy - X) ** 2) / 2)
+    True
+    """
+
+    lmbda = "auto"  # of the equation before one is chosen
+    _parameter_constraints = {
+        **{name: rule for name, rule in SparseCoder._parameter_constraints.items() if name != "lmbda"},
+        "lmbdas": ["array-like", None],
+        "cv": ["cv_object"],
+    }
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        lmbdas=None,
+        cv=None,
+        positive=False,
+        positive_dictionary=False,
+        l2=0.0,
+        dictionary=None,
+        dictionary_init=None,
+        max_iter=100,
+        batch_size="auto",
+        tol=1e-3,
+        code_tol="auto",
+        split_sign=False,
+        sparse_output=False,
+        n_jobs=None,
+        random_state=None,
+    ):
+        super().__init__(
+            n_components,
+            positive=positive,
+            positive_dictionary=positive_dictionary,
+            l2=l2,
+            dictionary=dictionary,
+            dictionary_init=dictionary_init,
+            max_iter=max_iter,
+            batch_size=batch_size,
+            tol=tol,
+            code_tol=code_tol,
+            split_sign=split_sign,
+            sparse_output=sparse_output,
+            n_jobs=n_jobs,
+            random_state=random_state,
+        )
+        self.lmbdas = lmbdas
+        self.cv = cv
+
+    def _initial_energy(self, X, rng):
+        energy = super()._initial_energy(X, rng)
+        self.lmbdas_ = _grid(energy, X) if self.lmbdas is None else decreasing(self.lmbdas)
+        self.scores_ = self._scores_of_fixed(X) if self.dictionary is not None else self._scores_of_learned(X)
+        return replace(energy, lmbda=self.lmbdas_[np.argmax(self.scores_)])
+
+    def _scores_of_fixed(self, X):
+        return _Step(**self._shared).fit(X)._scores(X, self.lmbdas_)
+
+    def _scores_of_learned(self, X):
+        folds = check_cv(self.cv).split(X)
+        return np.mean([self._scores_along_path(X[learned], X[left_out]) for learned, left_out in folds], axis=0)
+
+    def _scores_along_path(self, learned, left_out):
+        step, scores = _Step(**self._shared), []
+        for lmbda in self.lmbdas_:
+            step.set_params(lmbda=lmbda, max_iter=min(self.max_iter, _PASSES)).fit(learned)
+            step.set_params(dictionary_init=step.components_)
+            scores.append(step.score(left_out))
+        return scores
+
+    @property
+    def _shared(self):
+        """What it has in common with `SparseCoder`."""
+        return {name: getattr(self, name) for name in SparseCoder().get_params() if name != "lmbda"}
+
+
+class _Step(SparseCoder):
+    """A fit of which only the score is wanted: the ends of a path are useless on purpose."""
+
+    def _warn_of_a_useless_fit(self, X):
+        pass
+
+
+def _grid(energy, X):
+    """From the first codes to dense ones; one value where there are no codes at any."""
+    decoder = Dictionary(energy.decoder.atoms.astype(np.float64))
+    ends = useful_range(replace(energy, decoder=decoder), sample_rows(X).astype(np.float64))
+    if ends is None:
+        return np.array([energy.lmbda])
+    first, dense = ends
+    return np.geomspace(first, dense, 1 + math.ceil(math.log(first / dense) / math.log(_WIDEST_STEP)))

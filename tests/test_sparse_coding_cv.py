@@ -1,0 +1,204 @@
+"""Scores that rank lmbda, and the coder that chooses lmbda by them."""
+
+import numpy as np
+import pytest
+from problems import random_dictionary
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.model_selection import KFold, ShuffleSplit
+
+from skrlv import FISTACoder, SparseCoder, SparseCoderCV, lmbda_grid
+from skrlv._hold_out import hold_out, mixed
+
+both = pytest.mark.parametrize("Coder", [SparseCoder, FISTACoder])
+LEVELS = [0.1, 0.25, 0.5]  # of noise, on pixels in 0..1
+
+
+@pytest.fixture(scope="module")
+def shuffled(digits):
+    return digits[np.random.RandomState(0).permutation(len(digits))]
+
+
+@pytest.fixture(scope="module")
+def atoms():
+    return random_dictionary(80, 64)
+
+
+def noisy(X, level):
+    return X + np.random.RandomState(1).normal(scale=level, size=X.shape)
+
+
+def denoising_error(coder, X, clean):
+    return np.mean((coder.inverse_transform(coder.transform(X)) - clean) ** 2)
+
+
+# the figure
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_chosen_lmbda_denoises_nearly_best(level, shuffled):
+    X, train, test = noisy(shuffled, level), slice(600), slice(600, 1000)
+    lmbdas, settings = level * 1.5 ** np.arange(-2.0, 4.0), {"max_iter": 15, "random_state": 0}
+    chooses = SparseCoderCV(64, lmbdas=lmbdas, cv=ShuffleSplit(1, random_state=0), **settings).fit(X[train])
+    coders = [SparseCoder(64, lmbda=lmbda, **settings).fit(X[train]) for lmbda in lmbdas]
+    scores = [coder.score(X[test]) for coder in coders]
+    for rows in (train, test):
+        errors = [denoising_error(coder, X[rows], shuffled[rows]) for coder in coders]
+        assert 0 < np.argmin(errors) < len(lmbdas) - 1
+        assert denoising_error(chooses, X[rows], shuffled[rows]) <= 1.2 * min(errors)
+        assert errors[np.argmax(scores)] <= 1.2 * min(errors)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_on_given_atoms_it_does_for_local_data_too(level, rng):
+    # each atom is a feature: nothing tells what a hidden feature holds, but of a mixture the others do
+    clean = 5.0 * rng.normal(size=(500, 64)) * (rng.random((500, 64)) < 0.05)
+    lmbdas, X = level * 1.5 ** np.arange(-3.0, 6.0), clean + rng.normal(scale=level, size=clean.shape)
+    coder = SparseCoderCV(dictionary=np.eye(64), lmbdas=lmbdas).fit(X)
+    errors = [denoising_error(SparseCoder(dictionary=np.eye(64), lmbda=t).fit(X), X, clean) for t in lmbdas]
+    assert denoising_error(coder, X, clean) <= 1.2 * min(errors)
+
+
+# the score
+
+
+def test_mixed_features_are_a_fixed_orthonormal_basis(rng):
+    for n_features in (1, 2, 7, 64):
+        basis = mixed(np.eye(n_features))
+        np.testing.assert_allclose(basis @ basis.T, np.eye(n_features), atol=1e-12)
+    assert np.abs(basis).max() < 0.2  # no direction is one feature
+    assert mixed(rng.normal(size=(2, 5)).astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("n_features", [2, 5, 64])
+def test_each_feature_is_hidden_once(n_features):
+    folds = hold_out(SparseCoder(dictionary=np.eye(n_features), lmbda=0.1).fit(np.eye(n_features)).energy_)
+    np.testing.assert_array_equal(np.sort(np.concatenate([fold.hidden for fold in folds])), np.arange(n_features))
+    for fold in folds:
+        np.testing.assert_array_equal(np.sort(np.concatenate([fold.seen, fold.hidden])), np.arange(n_features))
+
+
+@both
+def test_score_is_the_r2_of_what_was_hidden(Coder, digits, atoms):
+    X, D = mixed(digits[:60]), mixed(atoms)
+    coder = Coder(dictionary=atoms, lmbda=0.4, code_tol=1e-9, **_patience(Coder)).fit(digits[:60])
+    error = 0.0
+    for seen, hidden, *_ in hold_out(coder.energy_):
+        part = Coder(dictionary=D[:, seen], lmbda=0.4, code_tol=1e-9, **_patience(Coder))
+        error += np.sum((X[:, hidden] - part.fit_transform(X[:, seen]) @ D[:, hidden]) ** 2)
+    expected = 1.0 - error / np.sum((digits[:60] - digits[:60].mean(axis=0)) ** 2)
+    assert coder.score(digits[:60]) == pytest.approx(expected, abs=1e-6)
+
+
+def _patience(Coder):
+    return {"code_max_iter": 100_000} if Coder is FISTACoder else {}
+
+
+@both
+def test_score_keeps_to_the_unit_of_the_data(Coder, digits, atoms):
+    scores = [
+        Coder(dictionary=atoms, lmbda=0.4 * unit, code_tol=1e-8, **_patience(Coder)).fit(X).score(X)
+        for unit in (1e-3, 1.0, 255.0)
+        for X in [digits[:60] * unit]
+    ]
+    np.testing.assert_allclose(scores, scores[0], rtol=1e-6)
+
+
+@both
+def test_score_is_the_same_for_every_way_to_ask(Coder, digits, atoms):
+    X = digits[:300]
+    coder = Coder(dictionary=atoms, lmbda=0.4).fit(X)
+    score = coder.score(X)
+    assert isinstance(score, float)
+    assert coder.score(X) == coder.score(sparse.csr_matrix(X)) == score
+    assert coder.score(X[::-1]) == pytest.approx(score, rel=1e-6)
+    single = Coder(dictionary=atoms.astype(np.float32), lmbda=0.4).fit(X.astype(np.float32))
+    assert single.score(X.astype(np.float32)) == pytest.approx(score, abs=1e-4)
+
+
+def test_score_does_not_depend_on_n_jobs(digits, atoms):
+    coder = SparseCoder(dictionary=atoms, lmbda=0.4).fit(digits)
+    assert coder.set_params(n_jobs=1).score(digits) == coder.set_params(n_jobs=2).score(digits)
+
+
+@pytest.mark.filterwarnings("ignore:With lmbda")
+@pytest.mark.parametrize("regularizer", ["l1", "elastic_net", "group_l1", "l0"])
+def test_the_best_score_of_any_regularizer_denoises_best(regularizer, rng):
+    D = random_dictionary(60, 40)
+    clean = rng.normal(size=(60, 60)) * (rng.random((60, 60)) < 0.05) @ D
+    X, scores, errors = clean + rng.normal(scale=0.1, size=clean.shape), [], []
+    for lmbda in (1.0, 0.1, 0.03, 0.005):
+        coder = FISTACoder(dictionary=D, lmbda=lmbda, regularizer=regularizer, code_tol=1e-4, code_max_iter=20_000)
+        errors.append(denoising_error(coder.fit(X), X, clean))
+        scores.append(coder.score(X))
+    assert np.argmax(scores) == np.argmin(errors)
+
+
+# the choice
+
+
+@pytest.fixture(scope="module")
+def fitted(shuffled):
+    return SparseCoderCV(16, lmbdas=[0.1, 1.6, 0.4], cv=3, random_state=0).fit(noisy(shuffled[:300], 0.25))
+
+
+def test_the_best_score_is_chosen(fitted):
+    np.testing.assert_array_equal(fitted.lmbdas_, [1.6, 0.4, 0.1])
+    assert fitted.scores_.shape == (3,)
+    assert fitted.lmbda_ == fitted.lmbdas_[np.argmax(fitted.scores_)]
+
+
+def test_the_model_is_that_of_the_chosen_lmbda(fitted, shuffled):
+    X = noisy(shuffled[:300], 0.25)
+    plain = SparseCoder(16, lmbda=fitted.lmbda_, random_state=0).fit(X)
+    np.testing.assert_array_equal(fitted.components_, plain.components_)
+    np.testing.assert_array_equal(fitted.energy_history_, plain.energy_history_)
+    np.testing.assert_array_equal(fitted.transform(X), plain.transform(X))
+    assert fitted.score(X) == plain.score(X)
+
+
+def test_rows_are_scored_by_atoms_learned_on_others(fitted, shuffled):
+    X = noisy(shuffled[:300], 0.25)
+    scores = [
+        SparseCoder(16, lmbda=1.6, max_iter=3, random_state=0).fit(X[learned]).score(X[left_out])
+        for learned, left_out in KFold(3).split(X)
+    ]
+    assert fitted.scores_[0] == np.mean(scores)
+
+
+def test_one_walk_on_given_atoms_gives_the_score_of_each_lmbda(shuffled, atoms):
+    X, lmbdas = shuffled[:300], [1.0, 0.5, 0.25, 0.1]
+    coder = SparseCoderCV(dictionary=atoms, lmbdas=lmbdas, code_tol=1e-10).fit(X)
+    apart = [SparseCoder(dictionary=atoms, lmbda=lmbda, code_tol=1e-10).fit(X).score(X) for lmbda in lmbdas]
+    np.testing.assert_allclose(coder.scores_, apart, atol=1e-8)
+    np.testing.assert_array_equal(coder.components_, atoms)
+    assert coder.n_iter_ == 0
+
+
+def test_the_grid_has_narrow_steps_between_useful_ends(shuffled, atoms):
+    X = shuffled[:300]
+    lmbdas = SparseCoderCV(dictionary=atoms).fit(X).lmbdas_
+    first, dense = lmbda_grid(X, atoms, n=2)
+    np.testing.assert_allclose(lmbdas[[0, -1]], [first, dense])
+    assert (lmbdas[:-1] / lmbdas[1:]).max() <= 1.5 + 1e-12
+
+
+def test_a_choice_is_repeated(fitted, shuffled):
+    X = noisy(shuffled[:300], 0.25)
+    for again in (clone(fitted).fit(X), clone(fitted).set_params(n_jobs=1).fit(X)):
+        np.testing.assert_array_equal(again.scores_, fitted.scores_)
+        np.testing.assert_array_equal(again.components_, fitted.components_)
+
+
+@pytest.mark.parametrize("lmbdas", [[], [[1.0]], [-1.0, 1.0], [np.nan], ["a"], 0.5])
+def test_bad_lmbdas_are_refused(lmbdas, shuffled):
+    with pytest.raises(ValueError, match="lmbdas"):
+        SparseCoderCV(8, lmbdas=lmbdas).fit(shuffled[:50])
+
+
+@pytest.mark.filterwarnings("ignore:X is almost constant", "ignore:With lmbda")
+@pytest.mark.parametrize("X", [np.zeros((6, 4)), np.ones((6, 4)), np.arange(1.0, 7.0)[:, None]])
+def test_degenerate_data(X):
+    coder = SparseCoderCV(3, cv=2, random_state=0).fit(X)
+    assert np.isfinite(coder.transform(X)).all()
+    assert np.isfinite(coder.scores_).all()
