@@ -17,7 +17,7 @@ from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
 ROWS_PER_BLOCK = 256
-COLUMNS_PER_SLAB = 64
+MOST_COLUMNS = 256  # of a slab
 
 
 def row_blocks(n_rows, size=ROWS_PER_BLOCK):
@@ -65,14 +65,26 @@ def _in_worker_process():
 
 
 def each_block(work, n_rows, n_jobs=None, size=ROWS_PER_BLOCK):
-    """Call ``work(rows)`` for every block of rows, in threads; return the results in order."""
+    """Call ``work(rows)`` for every block of rows, here and in threads; return the results in order."""
     blocks = row_blocks(n_rows, size)
-    threads = min(n_threads(n_jobs), len(blocks))
+    turns, results = iter(list(enumerate(blocks))), [None] * len(blocks)
+
+    def take_turns():
+        try:
+            for i, rows in turns:  # a list's iterator gives each turn to one thread
+                results[i] = work(rows)
+        finally:
+            list(turns)  # after an error nobody goes on
+
     with one_blas_thread():
-        if threads <= 1:
-            return [work(rows) for rows in blocks]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(work, blocks))
+        helpers = [_pool.submit(take_turns) for _ in range(min(n_threads(n_jobs), len(blocks)) - 1)]
+        try:
+            take_turns()
+        finally:
+            for helper in helpers:
+                if not helper.cancel():
+                    helper.result()
+    return results
 
 
 def product(a, b, n_jobs=None):
@@ -81,12 +93,29 @@ def product(a, b, n_jobs=None):
     BLAS's own threads wait for each other at every small product, which takes ever longer where others use the cores.
     """
     out = np.empty((a.shape[0], b.shape[1]), np.result_type(a, b))
+    n_slabs = -(-b.shape[1] // MOST_COLUMNS)
 
     def multiply(columns):
         np.matmul(a, b[:, columns], out=out[:, columns])
 
-    each_block(multiply, b.shape[1], n_jobs, size=COLUMNS_PER_SLAB)
+    each_block(multiply, b.shape[1], n_jobs, size=max(1, -(-b.shape[1] // max(1, n_slabs))))
     return out
+
+
+class _Pool:
+    """Threads that wait for work: to start some at every call would take longer than a small batch."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        self._lock, self._executor = threading.Lock(), None
+
+    def submit(self, work):
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(max(1, joblib.cpu_count() - 1), thread_name_prefix="skrlv")
+        return self._executor.submit(work)
 
 
 class _BlasLimit:
@@ -114,9 +143,10 @@ class _BlasLimit:
                 self.limiter.restore_original_limits()
 
 
-_blas_limit = _BlasLimit()
+_pool, _blas_limit = _Pool(), _BlasLimit()
 if hasattr(os, "register_at_fork"):
-    # A child forked while a thread holds the limit would inherit a lock that nobody releases.
+    # A child has none of the threads, and would inherit locks that nobody releases.
+    os.register_at_fork(after_in_child=_pool.reset)
     os.register_at_fork(after_in_child=_blas_limit.reset)
 
 

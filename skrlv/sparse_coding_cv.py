@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.model_selection import check_cv
 
+from skrlv._rows import Rows
 from skrlv.decoders import Dictionary
 from skrlv.metrics import sample_rows, useful_range
 from skrlv.sparse_coding import SparseCoder
@@ -184,7 +185,9 @@ class _Step(SparseCoder):
 def _grid(energy, X):
     """From the first codes to dense ones; one value where there are no codes at any."""
     decoder = Dictionary(energy.decoder.atoms.astype(np.float64))
-    ends = useful_range(replace(energy, decoder=decoder), sample_rows(X).astype(np.float64))
+    rows = Rows(X)
+    sample = sample_rows(rows, rows.survey())
+    ends = useful_range(replace(energy, decoder=decoder), sample.astype(np.float64))
     if ends is None:
         return np.array([energy.lmbda])
     first, dense = ends
