@@ -62,14 +62,16 @@ def update_atoms(atoms, ZtZ, ZtY, *, positive=False, n_sweeps=1):
 
 
 def remembered(n_seen, n_batch, n_components):
-    r"""Factor on the statistics of n_seen - n_batch samples as n_batch more come in.
+    r"""Factor on the statistics of m samples as a batch makes them n.
 
-    .. math:: \exp \int_{n - b}^{n} \frac{-\,\mathrm{d}s}{\sqrt{k s}}
+    .. math:: \Bigl(\frac{m}{n}\Bigr)^3 \exp \frac{\sqrt m - \sqrt n}{\sqrt k}
 
-    So about the last sqrt(k n) samples count, whatever the sizes of batches: codes of poor atoms fade, and in the long
-    run ever more samples count. Fixed windows settle on worse atoms, and windows that grow with n freeze too early.
+    It is the same however the samples between come in. The power lets the first codes fade, which are of poor atoms.
+    The exponential keeps the memory at about 2 sqrt(k n) samples: with a fixed share of all that was seen the atoms
+    freeze before they are right, and a fixed number never averages its noise out.
     """
-    return math.exp(-2.0 * (math.sqrt(n_seen) - math.sqrt(n_seen - n_batch)) / math.sqrt(n_components))
+    before = n_seen - n_batch
+    return (before / n_seen) ** 3 * math.exp((math.sqrt(before) - math.sqrt(n_seen)) / math.sqrt(n_components))
 
 
 def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_sweeps=1, n_jobs=None):
