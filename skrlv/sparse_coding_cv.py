@@ -43,12 +43,13 @@ class SparseCoderCV(SparseCoder):
         Weight of the squared term (elastic net), >= 0.
     dictionary : array-like of shape (n_components, n_features) or None, default=None
         Atoms to use as they are; None learns them.
-    dictionary_init : array-like of shape (n_components, n_features) or None, default=None
-        Atoms to start from, copied and scaled to unit norm; None takes random rows of X.
+    dictionary_init : array-like of shape (n_components, n_features), "k-means++" or None, default=None
+        Atoms to start from, copied and scaled to unit norm; None takes random rows of X, "k-means++" rows that are far
+        from each other.
     max_iter : int, default=100
         Most passes over the data; at most 3 of them for each lmbda of a path.
     batch_size : int or "auto", default="auto"
-        Rows per update of the atoms; "auto" is 512.
+        Rows per update of the atoms; "auto" is 256.
     tol : float, default=1e-3
         Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
     code_tol : float or "auto", default="auto"
@@ -77,7 +78,11 @@ class SparseCoderCV(SparseCoder):
     energy_history_ : array of shape (n_iter_,)
         Mean energy per sample over each pass at ``lmbda_``, each batch before its own update.
     n_iter_ : int
-        Passes over the data at ``lmbda_``.
+        Passes over the data at ``lmbda_``; with `partial_fit`, batches, of which the first chooses lmbda.
+    atom_usage_ : array of shape (n_components,)
+        Share of the samples that use each atom, as far as learning remembers them; not where atoms were given.
+    n_resampled_ : int
+        How many atoms became a badly reconstructed sample, as nothing used them or they were the same as another.
     n_features_in_ : int
         Width of X.
     feature_names_in_ : array of shape (n_features_in_,)
@@ -178,7 +183,7 @@ class SparseCoderCV(SparseCoder):
 class _Step(SparseCoder):
     """A fit of which only the score is wanted: the ends of a path are useless on purpose."""
 
-    def _warn_of_a_useless_fit(self, X):
+    def _review(self, X):
         pass
 
 
