@@ -11,7 +11,7 @@ from problems import random_dictionary
 import skrlv
 from skrlv import kernels
 
-# What inference calls; the rest they call themselves.
+# What inference and learning call; the rest they call themselves.
 WARMED = {
     "coordinate_descent",
     "fista_restart",
@@ -21,6 +21,7 @@ WARMED = {
     "refit",
     "relative_gaps",
     "tally",
+    "visit_atoms",
 }
 
 
