@@ -167,7 +167,7 @@ def merged(seen, gram, *, signed):
         ZtZ[kept] += sign * ZtZ[lost]
         ZtZ[:, kept] += sign * ZtZ[:, lost]
         ZtY[kept] += sign * ZtY[lost]
-        usage[kept] += usage[lost]
+        usage[kept] = min(usage[kept] + usage[lost], seen["count"])
         ZtZ[lost], ZtZ[:, lost], ZtY[lost], usage[lost], gone[lost] = 0.0, 0.0, 0.0, 0.0, True
     return seen | {"ZtZ": ZtZ, "ZtY": ZtY, "usage": usage}, gone
 
