@@ -29,8 +29,9 @@ class DaskSparseCoder(SparseCoder):
 
     Parameters
     ----------
-    n_components, lmbda, positive, positive_dictionary, l2, dictionary, dictionary_init, max_iter, tol, code_tol, \
-split_sign, random_state
+    n_components, lmbda, positive, positive_dictionary, l2, dictionary, dictionary_init
+        The model, as for `SparseCoder`.
+    max_iter, tol, code_tol, split_sign, random_state
         As for `SparseCoder`.
     batch_size, sparse_output, n_jobs
         Of the local coder (`to_local`); here every batch is all rows, codes are dense, and a chunk takes one thread.
