@@ -8,11 +8,11 @@ them, the same number for each class; the same draws serve all. "all" has one dr
 
 Features, each with settings to choose from:
 
-* SparseCoder: codes with split signs, at several lmbda
+* SparseCoder: non-negative codes, at several lmbda
 * raw pixels
 * PCA, several numbers of components
 * MiniBatchDictionaryLearning of scikit-learn: the same number of atoms and passes, its alpha on the grid of our lmbda,
-  split signs, exact codes by its lasso_cd
+  non-negative codes, exact ones by its lasso_cd
 * random rows: as many training digits as atoms, and the soft threshold at several heights
 * random patches (Coates and Ng 2011): whitened 6 x 6 patches as atoms, the soft threshold of both signs at every place
   of the digit, summed over quadrants: unlike all others it knows what an image is

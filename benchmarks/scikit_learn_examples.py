@@ -229,7 +229,7 @@ def decomposed(folder, repeats, k=16, alpha=0.1):
 def main():
     args = options()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    warnings.filterwarnings("ignore", message=".*did not converge.*")
+    warnings.filterwarnings("ignore", message=".*did not converge.*|.*nearly all codes are dense.*")
     args.folder.mkdir(parents=True, exist_ok=True)
     denoising(args.folder, args.repeats)
     decomposed(args.folder, args.repeats)

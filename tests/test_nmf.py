@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skrlv import SparseCoder
 
-N_ITER = 100
+N_ITER = 1000
 
 
 def error(X, reconstruction):
@@ -18,7 +18,7 @@ def error(X, reconstruction):
 
 @pytest.mark.parametrize("n_components", [16, 32])
 def test_non_negative_codes_and_atoms_factorise_as_nmf_does(n_components, digits):
-    """At as many sweeps over the atoms: after a hundred neither has settled, after a thousand both end alike."""
+    """At as many sweeps over the atoms, enough for both to settle."""
     train, test = digits[:1200], digits[1200:]
     signs = {"positive": True, "positive_dictionary": True}
     coder = SparseCoder(
