@@ -182,7 +182,6 @@ def in_their_span(few, test):
 
 def linear(tables, y, rows, cv, test_labels):
     """Which test digits the best setting gets right, and that setting."""
-    warnings.simplefilter("ignore", ConvergenceWarning)
     found = []
     for setting, (train, test) in tables.items():
         few, others = in_their_span(train[rows], test)
@@ -216,6 +215,7 @@ def show(title, cells, counts):
 
 def main():
     args, started = options(), time.perf_counter()
+    warnings.simplefilter("ignore", ConvergenceWarning)  # of peers, at their own limits of steps
     X, y = load_handwritten_digits()
     order = np.random.RandomState(0).permutation(len(X))
     train, test = np.split(order, [3 * len(X) // 4])

@@ -66,6 +66,11 @@ def zeros(shape, like):
     return namespace(like).zeros(shape, dtype=like.dtype, device=array_api_compat.device(like))
 
 
+def full(shape, value, like):
+    """One number everywhere, in the library, on the device and of the dtype of ``like``."""
+    return namespace(like).full(shape, value, dtype=like.dtype, device=array_api_compat.device(like))
+
+
 def aligned(x):
     """A NumPy array in C order that begins on a cache line, where vectors are read fastest; others as they are."""
     if not is_numpy(x) or (x.flags.c_contiguous and x.ctypes.data % 64 == 0):
@@ -91,6 +96,18 @@ def empty_aligned(size, dtype):
 def shrink(v, t):
     """Move each entry of v towards zero by t, and to exactly zero where it is nearer than that."""
     return v - namespace(v).clip(v, -t, t)
+
+
+def soft_threshold(v, t, positive):
+    """`shrink`, or for codes that must be positive the part of v above t."""
+    return namespace(v).clip(v - t, min=0.0) if positive else shrink(v, t)
+
+
+def soft_threshold_vjp(z, dz):
+    """Way back through z = soft_threshold(v, t): the gradient at v, and that at a t of one number per last axis."""
+    xp = namespace(z)
+    dv = xp.where(z != 0, dz, xp.zeros_like(dz))
+    return dv, -xp.sum(dv * xp.sign(z), axis=0)
 
 
 def double(x):

@@ -14,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from skrlv._arrays import double, namespace, shrink, squares_per_sample, sum_per_sample, to_device_of, to_numpy, zeros
+from skrlv._arrays import (
+    double,
+    namespace,
+    soft_threshold,
+    squares_per_sample,
+    sum_per_sample,
+    to_device_of,
+    to_numpy,
+    zeros,
+)
 
 
 class Regularizer(ABC):
@@ -66,7 +75,7 @@ class L1(LassoFamily):
         return sum_per_sample(namespace(z).abs(z) * self._factors(z)) + _toll(z, self.positive)
 
     def prox(self, v, t):
-        return _shrink(v, t * self._factors(v), self.positive)
+        return soft_threshold(v, t * self._factors(v), self.positive)
 
     def thresholds(self, lmbda, n_components):
         ones = np.ones(n_components)
@@ -110,7 +119,7 @@ class ElasticNet(LassoFamily):
         return self.l1_ratio * magnitudes + 0.5 * (1.0 - self.l1_ratio) * squares + _toll(z, self.positive)
 
     def prox(self, v, t):
-        return _shrink(v, t * self.l1_ratio, self.positive) / (1.0 + t * (1.0 - self.l1_ratio))
+        return soft_threshold(v, t * self.l1_ratio, self.positive) / (1.0 + t * (1.0 - self.l1_ratio))
 
     def thresholds(self, lmbda, n_components):
         return np.full(n_components, lmbda * self.l1_ratio)
@@ -191,10 +200,6 @@ def _toll(z, positive):
     xp = namespace(z)
     nothing = xp.zeros_like(sum_per_sample(z))
     return xp.where(xp.any(z < 0, axis=tuple(range(1, z.ndim))), nothing + float("inf"), nothing)
-
-
-def _shrink(v, t, positive):
-    return namespace(v).clip(v - t, min=0.0) if positive else shrink(v, t)
 
 
 def _length(groups):

@@ -1,0 +1,18 @@
+"""Floor 2: Enc, the prediction of the code from the data."""
+
+from skrlv.encoders.analytic import ALISTA, HyperLISTA, analytic_weights
+from skrlv.encoders.encoder import Encoder, ZeroEncoder
+from skrlv.encoders.lista import LISTA, StepLISTA
+from skrlv.encoders.one_layer import ShrinkageEncoder, TanhEncoder
+
+__all__ = [
+    "ALISTA",
+    "LISTA",
+    "Encoder",
+    "HyperLISTA",
+    "ShrinkageEncoder",
+    "StepLISTA",
+    "TanhEncoder",
+    "ZeroEncoder",
+    "analytic_weights",
+]

@@ -1,0 +1,64 @@
+"""What every encoder offers, and the one that predicts nothing."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+from skrlv._arrays import namespace, zeros
+
+
+class Encoder(ABC):
+    """A feed-forward guess of the code; subclasses are frozen dataclasses of arrays and numbers."""
+
+    non_negative: tuple[str, ...] = ()  # parameters that are
+
+    @abstractmethod
+    def forward(self, y):
+        """Predict and keep what the way back needs: data (n_samples, ...) -> (codes (n_samples, ...), tape)."""
+
+    @abstractmethod
+    def vjp(self, tape, dz):
+        """Way back: gradient at z -> {parameter name: gradient}, summed over samples."""
+
+    @property
+    @abstractmethod
+    def parameters(self):
+        """The learned arrays by name."""
+
+    @property
+    def units(self):
+        """The power of the unit of the data that each parameter is in; none where it is not listed."""
+        return {}
+
+    def __call__(self, y):
+        """Predict: data (n_samples, ...) -> codes (n_samples, ..., n_components)."""
+        return self.forward(y)[0]
+
+    def with_parameters(self, parameters):
+        """The same encoder with other parameters, by name; those that must not be negative are cut at zero."""
+        return replace(self, **{name: self._allowed(name, value) for name, value in parameters.items()})
+
+    def _allowed(self, name, value):
+        return namespace(value).clip(value, min=0.0) if name in self.non_negative else value
+
+
+@dataclass(frozen=True)
+class ZeroEncoder(Encoder):
+    r"""Predicts :math:`z = 0`: its encoder term is the ridge :math:`\frac{w}{2}\|z\|^2` of the elastic net.
+
+    Parameters
+    ----------
+    code_shape : tuple of int
+        Shape of one code.
+    """
+
+    code_shape: tuple
+
+    def forward(self, y):
+        return zeros((y.shape[0], *self.code_shape), like=y), None
+
+    def vjp(self, tape, dz):
+        return {}
+
+    @property
+    def parameters(self):
+        return {}

@@ -1,0 +1,170 @@
+r"""ISTA cut off after a few steps, with what was its matrices, thresholds and steps learned."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from skrlv._arrays import device, full, namespace, soft_threshold, soft_threshold_vjp, zeros
+from skrlv.encoders.encoder import Encoder
+
+
+@dataclass(frozen=True, eq=False)
+class LISTA(Encoder):
+    r"""Learned ISTA.
+
+    .. math:: z_0 = \mathrm{sh}_{\theta}(W y), \qquad z_t = \mathrm{sh}_{\theta}(W y + S z_{t-1}), \quad t = 1..T
+
+    The matrices and thresholds may be one set for all layers, as in the paper, or one per layer.
+
+    Parameters
+    ----------
+    weights : array of shape (1 or n_layers + 1, n_components, n_features)
+        W.
+    lateral : array of shape (1 or n_layers, n_components, n_components)
+        S.
+    thresholds : array of shape (1 or n_layers + 1, n_components)
+        :math:`\theta \ge 0`.
+    n_layers : int
+        T, the uses of S, at least 0.
+    positive : bool, default=False
+        Whether codes are non-negative.
+
+    References
+    ----------
+    Gregor, LeCun, Learning Fast Approximations of Sparse Coding, 2010.
+    """
+
+    weights: Any
+    lateral: Any
+    thresholds: Any
+    n_layers: int
+    positive: bool = False
+
+    non_negative = ("thresholds",)
+
+    @classmethod
+    def unrolled(cls, decoder, lmbda, n_layers, *, positive=False, tied=True):
+        r"""n_layers + 1 steps of ISTA from zero: :math:`W = D / L, S = I - D D^T / L, \theta = \lambda / L`."""
+        xp, gram, L = namespace(decoder.atoms), decoder.gram, decoder.lipschitz
+        lateral = xp.eye(gram.shape[0], dtype=gram.dtype, device=device(gram)) - gram / L
+        thresholds = full(gram.shape[:1], lmbda / L, like=gram)
+        sets = 1 if tied else n_layers + 1
+        return cls(
+            _copies(decoder.atoms / L, sets),
+            _copies(lateral, 1 if tied else max(n_layers, 1)),
+            _copies(thresholds, sets),
+            n_layers,
+            positive,
+        )
+
+    def forward(self, y):
+        drive, z, tape = None, None, []
+        for t in range(self.n_layers + 1):
+            if drive is None or self.weights.shape[0] > 1:
+                drive = y @ _own(self.weights, t).T
+            v = drive if z is None else z @ _own(self.lateral, t - 1).T + drive
+            z = soft_threshold(v, _own(self.thresholds, t), self.positive)
+            tape.append(z)
+        return z, (y, tape)
+
+    def vjp(self, tape, dz):
+        y, codes = tape
+        xp = namespace(y)
+        gradients = {name: xp.zeros_like(value) for name, value in self.parameters.items()}
+        driven = [None] * self.weights.shape[0]
+        for t in range(self.n_layers, -1, -1):
+            dv, thresholds = soft_threshold_vjp(codes[t], dz)
+            gradients["thresholds"][_which(self.thresholds, t), :] += thresholds
+            own = _which(self.weights, t)
+            driven[own] = dv if driven[own] is None else driven[own] + dv
+            if t > 0:
+                gradients["lateral"][_which(self.lateral, t - 1), :, :] += dv.T @ codes[t - 1]
+                dz = dv @ _own(self.lateral, t - 1)
+        for own, slope in enumerate(driven):
+            gradients["weights"][own, :, :] = slope.T @ y
+        return gradients
+
+    @property
+    def parameters(self):
+        return {"weights": self.weights, "lateral": self.lateral, "thresholds": self.thresholds}
+
+    @property
+    def units(self):
+        return {"thresholds": 1}
+
+
+@dataclass(frozen=True, eq=False)
+class StepLISTA(Encoder):
+    r"""ISTA with learned steps alone.
+
+    .. math:: z_t = \mathrm{sh}_{\gamma_t \lambda}(z_{t-1} - \gamma_t D (D^T z_{t-1} - y)), \quad z_{-1} = 0
+
+    Parameters
+    ----------
+    atoms : array of shape (n_components, n_features)
+        The rows of D.
+    lmbda : float
+        :math:`\lambda \ge 0`.
+    steps : array of shape (n_layers + 1,)
+        :math:`\gamma \ge 0`.
+    positive : bool, default=False
+        Whether codes are non-negative.
+
+    References
+    ----------
+    Ablin, Moreau, Massias, Gramfort, Learning Step Sizes for Unfolded Sparse Coding, 2019.
+    """
+
+    atoms: Any
+    lmbda: float
+    steps: Any
+    positive: bool = False
+
+    non_negative = ("steps",)
+
+    @classmethod
+    def unrolled(cls, decoder, lmbda, n_layers, *, positive=False):
+        """n_layers + 1 steps of ISTA from zero."""
+        steps = full((n_layers + 1,), 1.0 / decoder.lipschitz, like=decoder.atoms)
+        return cls(decoder.atoms, lmbda, steps, positive)
+
+    @property
+    def n_layers(self):
+        return self.steps.shape[0] - 1
+
+    def forward(self, y):
+        gram, drive = self.atoms @ self.atoms.T, y @ self.atoms.T
+        z, tape = zeros(drive.shape, like=drive), []
+        for t in range(self.n_layers + 1):
+            slope = z @ gram - drive if t else -drive
+            z = soft_threshold(z - self.steps[t] * slope, self.lmbda * self.steps[t], self.positive)
+            tape.append((slope, z))
+        return z, (gram, tape)
+
+    def vjp(self, tape, dz):
+        gram, tape = tape
+        xp = namespace(gram)
+        gradients = []
+        for t in range(self.n_layers, -1, -1):
+            slope, z = tape[t]
+            dv, thresholds = soft_threshold_vjp(z, dz)
+            gradients.append(self.lmbda * xp.sum(thresholds) - xp.sum(dv * slope))
+            if t > 0:
+                dz = dv - self.steps[t] * (dv @ gram)
+        return {"steps": xp.stack(gradients[::-1])}
+
+    @property
+    def parameters(self):
+        return {"steps": self.steps}
+
+
+def _copies(value, n):
+    return namespace(value).stack([value] * n)
+
+
+def _which(sets, t):
+    """Which of the sets layer t uses: its own, or the only one."""
+    return t if sets.shape[0] > 1 else 0
+
+
+def _own(sets, t):
+    return sets[_which(sets, t), ...]

@@ -1,0 +1,93 @@
+r"""The encoders of predictive sparse decomposition: one matrix, one bend.
+
+References
+----------
+Kavukcuoglu, Ranzato, LeCun, Fast Inference in Sparse Coding Algorithms with Applications to Object Recognition, 2008.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from skrlv._arrays import namespace, soft_threshold, soft_threshold_vjp
+from skrlv.encoders.encoder import Encoder
+
+
+@dataclass(frozen=True, eq=False)
+class TanhEncoder(Encoder):
+    r"""A gain per entry behind a squashed filter, :math:`\mathrm{Enc}(y) = g \odot \tanh(W y + b)`.
+
+    Parameters
+    ----------
+    weights : array of shape (n_components, n_features)
+        W, one filter per row.
+    bias : array of shape (n_components,)
+        b.
+    gain : array of shape (n_components,)
+        g.
+    """
+
+    weights: Any
+    bias: Any
+    gain: Any
+
+    def forward(self, y):
+        squashed = namespace(y).tanh(y @ self.weights.T + self.bias)
+        return squashed * self.gain, (y, squashed)
+
+    def vjp(self, tape, dz):
+        y, squashed = tape
+        xp = namespace(y)
+        slope = dz * self.gain * (1.0 - squashed**2)
+        return {"weights": slope.T @ y, "bias": xp.sum(slope, axis=0), "gain": xp.sum(dz * squashed, axis=0)}
+
+    @property
+    def parameters(self):
+        return {"weights": self.weights, "bias": self.bias, "gain": self.gain}
+
+    @property
+    def units(self):
+        return {"weights": -1, "gain": 1}
+
+
+@dataclass(frozen=True, eq=False)
+class ShrinkageEncoder(Encoder):
+    r"""A gain per entry behind a shrunk filter, which gives exact zeros: :math:`g \odot \mathrm{sh}_\theta(W y)`.
+
+    Parameters
+    ----------
+    weights : array of shape (n_components, n_features)
+        W, one filter per row.
+    thresholds : array of shape (n_components,)
+        :math:`\theta \ge 0`.
+    gain : array of shape (n_components,)
+        g; at least zero where codes must be positive.
+    positive : bool, default=False
+        Whether codes are non-negative.
+    """
+
+    weights: Any
+    thresholds: Any
+    gain: Any
+    positive: bool = False
+
+    @property
+    def non_negative(self):
+        return ("thresholds", "gain") if self.positive else ("thresholds",)
+
+    def forward(self, y):
+        shrunk = soft_threshold(y @ self.weights.T, self.thresholds, self.positive)
+        return shrunk * self.gain, (y, shrunk)
+
+    def vjp(self, tape, dz):
+        y, shrunk = tape
+        slope, thresholds = soft_threshold_vjp(shrunk, dz * self.gain)
+        gain = namespace(y).sum(dz * shrunk, axis=0)
+        return {"weights": slope.T @ y, "thresholds": thresholds, "gain": gain}
+
+    @property
+    def parameters(self):
+        return {"weights": self.weights, "thresholds": self.thresholds, "gain": self.gain}
+
+    @property
+    def units(self):
+        return {"thresholds": 1}
