@@ -75,14 +75,12 @@ class ALISTA(Encoder):
     growth: float = 0.012
     most: float = 0.12
 
-    non_negative = ("steps", "thresholds")
-
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False):
         """Steps of one, and the threshold that the L1 norm asks for."""
         atoms = decoder.atoms
-        numbers = [full((n_layers + 1,), value, like=atoms) for value in (1.0, lmbda)]
-        return cls(atoms, analytic_weights(atoms), *numbers, positive)
+        steps, thresholds = full((n_layers + 1,), 1.0, like=atoms), full((n_layers + 1,), lmbda, like=atoms)
+        return cls(atoms, analytic_weights(atoms), steps, thresholds, positive)
 
     @property
     def n_layers(self):
@@ -117,6 +115,10 @@ class ALISTA(Encoder):
     @property
     def parameters(self):
         return {"steps": self.steps, "thresholds": self.thresholds}
+
+    @property
+    def non_negative(self):
+        return ("steps", "thresholds")
 
     @property
     def units(self):
@@ -156,8 +158,6 @@ class HyperLISTA(Encoder):
     factors: Any
     n_layers: int
     positive: bool = False
-
-    non_negative = ("factors",)
 
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False):
@@ -215,6 +215,10 @@ class HyperLISTA(Encoder):
     @property
     def parameters(self):
         return {"factors": self.factors}
+
+    @property
+    def non_negative(self):
+        return ("factors",)
 
 
 def shrunk_but_largest(v, t, n_passed, positive):

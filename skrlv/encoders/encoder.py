@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from skrlv._arrays import namespace, zeros
 
 
+@dataclass(frozen=True, eq=False)
 class Encoder(ABC):
-    """A feed-forward guess of the code; subclasses are frozen dataclasses of arrays and numbers."""
-
-    non_negative: tuple[str, ...] = ()  # parameters that are
+    """A feed-forward guess of the code: arrays and numbers."""
 
     @abstractmethod
     def forward(self, y):
@@ -25,7 +24,12 @@ class Encoder(ABC):
         """The learned arrays by name."""
 
     @property
-    def units(self):
+    def non_negative(self) -> tuple[str, ...]:
+        """Names of the parameters that are."""
+        return ()
+
+    @property
+    def units(self) -> dict[str, int]:
         """The power of the unit of the data that each parameter is in; none where it is not listed."""
         return {}
 

@@ -39,8 +39,6 @@ class LISTA(Encoder):
     n_layers: int
     positive: bool = False
 
-    non_negative = ("thresholds",)
-
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False, tied=True):
         r"""n_layers + 1 steps of ISTA from zero: :math:`W = D / L, S = I - D D^T / L, \theta = \lambda / L`."""
@@ -57,12 +55,13 @@ class LISTA(Encoder):
         )
 
     def forward(self, y):
-        drive, z, tape = None, None, []
-        for t in range(self.n_layers + 1):
-            if drive is None or self.weights.shape[0] > 1:
-                drive = y @ _own(self.weights, t).T
-            v = drive if z is None else z @ _own(self.lateral, t - 1).T + drive
-            z = soft_threshold(v, _own(self.thresholds, t), self.positive)
+        drive = y @ self.weights[0, ...].T
+        z = soft_threshold(drive, _own(self.thresholds, 0), self.positive)
+        tape = [z]
+        for t in range(1, self.n_layers + 1):
+            if self.weights.shape[0] > 1:
+                drive = y @ self.weights[t, ...].T
+            z = soft_threshold(z @ _own(self.lateral, t - 1).T + drive, _own(self.thresholds, t), self.positive)
             tape.append(z)
         return z, (y, tape)
 
@@ -86,6 +85,10 @@ class LISTA(Encoder):
     @property
     def parameters(self):
         return {"weights": self.weights, "lateral": self.lateral, "thresholds": self.thresholds}
+
+    @property
+    def non_negative(self):
+        return ("thresholds",)
 
     @property
     def units(self):
@@ -118,8 +121,6 @@ class StepLISTA(Encoder):
     lmbda: float
     steps: Any
     positive: bool = False
-
-    non_negative = ("steps",)
 
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False):
@@ -155,6 +156,10 @@ class StepLISTA(Encoder):
     @property
     def parameters(self):
         return {"steps": self.steps}
+
+    @property
+    def non_negative(self):
+        return ("steps",)
 
 
 def _copies(value, n):
