@@ -40,6 +40,11 @@ class DictionaryModel(LatentVariableModel):
     def _initial_energy(self, X, rng):
         rows = self._rows(X)
         survey = rows.survey()
+        _refuse_overflow(survey)
+        if self.dictionary is not None and self.dictionary_init is not None:
+            raise ValueError(
+                "dictionary= are atoms that stay, dictionary_init= where learning begins; give one of them."
+            )
         atoms = self._given_atoms("dictionary", X)
         lmbda = _unit_of_lmbda(survey, atoms) if self.lmbda == "auto" else float(self.lmbda)
         if atoms is None:
@@ -92,13 +97,16 @@ class DictionaryModel(LatentVariableModel):
 
     @property
     def n_resampled_(self):
-        """How many atoms became a badly reconstructed sample, since nothing used them or another was the same."""
+        """How many atoms became a badly reconstructed sample, since nothing used them or another was the same.
+
+        Not where atoms were given.
+        """
         return self._of_learning("n_resampled")
 
     def _of_learning(self, name):
         check_is_fitted(self)
         if name not in self._state:
-            raise AttributeError("The atoms were given, not learned.")
+            raise AttributeError("Nothing was learned: the atoms were given.")
         return self._state[name]
 
 
@@ -151,10 +159,10 @@ class Coder(DictionaryModel):
         Ward, Compressed Sensing with Cross Validation, 2009.
         """
         X = self._validated(X)
-        return float(self._scores(X, [self.lmbda_])[0])
+        return float(r_squared(self._errors(X, [self.lmbda_]), X)[0])
 
-    def _scores(self, X, lmbdas):
-        """`score` of validated rows at each of these lmbdas, best in decreasing order."""
+    def _errors(self, X, lmbdas):
+        """Squared error on held-out features of validated rows at each of these lmbdas, best in decreasing order."""
         folds = hold_out(self.energy_)
 
         def predict(rows):
@@ -168,8 +176,7 @@ class Coder(DictionaryModel):
 
         errors, searches = zip(*self._each_block(predict, X.shape[0]), strict=True)
         warn_unless_converged(joined(searches), self._remedy)
-        error, spread = np.sum(errors, axis=0), _spread(X)
-        return 1.0 - error / spread if spread > 0.0 else (error == 0.0).astype(np.float64)
+        return np.sum(errors, axis=0)
 
     def _encode_path(self, energy, y, lmbdas):
         """`_encode` at each of these lmbdas: a list of `Solution`; a coder that can pass them in one walk does."""
@@ -230,6 +237,13 @@ def _advice(energy, sample):
     )
 
 
+def _refuse_overflow(survey):
+    if survey.largest > np.sqrt(np.finfo(np.float64).max / max(1, survey.n_rows * survey.total.size)):
+        raise ValueError(
+            f"X has entries of magnitude {survey.largest:.0e}, whose squares overflow. Divide X by a constant first."
+        )
+
+
 def _unit_of_lmbda(survey, atoms):
     """1.2 x the root mean square of the entries of X, x the rms norm of given atoms (Mairal et al. 2010)."""
     return 1.2 * (survey.rms or 1.0) * (1.0 if atoms is None else surveyed(atoms).rms * np.sqrt(atoms.shape[1]))
@@ -254,7 +268,9 @@ def _mean_row(X):
     return sum(x.sum(axis=0, dtype=np.float64) for x in dense_blocks(X)) / X.shape[0]
 
 
-def _spread(X):
-    """Sum of squared distances to the mean row."""
+def r_squared(errors, X):
+    """1 - error / spread of the rows for each error; where rows are all alike, 1 without an error and 0 with one."""
     mean = _mean_row(X)
-    return sum(float(np.sum((x - mean) ** 2)) for x in dense_blocks(X))
+    spread = sum(float(np.sum((x - mean) ** 2)) for x in dense_blocks(X))
+    rounding = X.shape[0] * float(np.sum((1e-14 * mean) ** 2))
+    return 1.0 - errors / spread if spread > rounding else (errors <= rounding).astype(np.float64)

@@ -33,6 +33,8 @@ class Survey(NamedTuple):
     largest: float  # magnitude
     squares: float  # of the entries, in units of largest^2: nothing overflows
     total: np.ndarray  # sum of the rows, float64
+    first: np.ndarray  # row
+    varies: bool  # whether any row differs from it
     nonzero: np.ndarray  # which rows are not zero
     positive: np.ndarray  # which rows have a positive entry
 
@@ -43,22 +45,25 @@ class Survey(NamedTuple):
 
     @property
     def is_offset(self):
-        """Whether nearly all of the energy is that of the mean row, and rows are not constant altogether."""
+        """Whether nearly all of the energy is that of the mean row, though rows differ."""
         mean = self.total / self.n_rows
-        offset, whole = float(mean @ mean), self.rms**2 * self.total.size
-        return 0.99 * whole < offset < (1.0 - 1e-12) * whole
+        return self.varies and float(mean @ mean) > 0.99 * self.rms**2 * self.total.size
 
 
 def surveyed(x):
     """The `Survey` of a block."""
     largest = float(np.abs(x).max())
     squares = float(np.sum((x / (largest or 1.0)) ** 2, dtype=np.float64))
-    return Survey(len(x), largest, squares, x.sum(axis=0, dtype=np.float64), x.any(axis=1), (x > 0.0).any(axis=1))
+    total, varies = x.sum(axis=0, dtype=np.float64), bool((x != x[0]).any())
+    return Survey(len(x), largest, squares, total, x[0].copy(), varies, x.any(axis=1), (x > 0.0).any(axis=1))
 
 
 def joined_surveys(surveys):
     """The `Survey` of blocks together."""
-    n_rows, largest, squares, total, nonzero, positive = zip(*surveys, strict=True)
+    n_rows, largest, squares, total, first, varies, nonzero, positive = zip(*surveys, strict=True)
     top = max(largest)
     shares = [s * (part / (top or 1.0)) ** 2 for s, part in zip(squares, largest, strict=True)]
-    return Survey(sum(n_rows), top, sum(shares), sum(total), np.concatenate(nonzero), np.concatenate(positive))
+    differ = any(varies) or any((row != first[0]).any() for row in first)
+    return Survey(
+        sum(n_rows), top, sum(shares), sum(total), first[0], differ, np.concatenate(nonzero), np.concatenate(positive)
+    )

@@ -77,18 +77,18 @@ class LatentVariableModel(
         Returns
         -------
         self : object
-            The fitted estimator. A fit that fails leaves it as it was.
+            The fitted estimator. A fit that fails leaves it as it was, and so does one that is interrupted before its
+            first complete step; interrupted later, it keeps the last one.
 
         Raises
         ------
         ValueError
             If X is not a finite matrix, or a parameter is out of its range.
         """
-        with _unchanged_on(Exception, self):
-            with _unchanged_on(BaseException, self):  # an interrupt too, while there is no step to keep
-                X = self._validated(X, reset=True)
-                rng = check_random_state(self.random_state)
-                energy = self._begin(X, rng)
+        with _unchanged_unless_learned(self):
+            X = self._validated(X, reset=True)
+            rng = check_random_state(self.random_state)
+            energy = self._begin(X, rng)
             if self._learns:
                 self._learn(X, energy, rng)
             self._review(X)
@@ -120,7 +120,7 @@ class LatentVariableModel(
         ValueError
             If X is not a finite matrix, has another width than before, or a parameter is out of its range.
         """
-        with _unchanged_on(BaseException, self):
+        with _unchanged_unless_learned(self):
             first = not hasattr(self, "n_iter_")
             X = self._validated(X, reset=first)
             rng = check_random_state(self.random_state)
@@ -131,6 +131,8 @@ class LatentVariableModel(
                 history = np.append(self.energy_history_, spent / X.shape[0])
                 self._keep(state, energy, X.dtype, history)
                 warn_unless_converged(solution, self._remedy)
+            if first:
+                self._review(X)
         return self
 
     @property
@@ -371,14 +373,18 @@ def warn_user(message, category=UserWarning):
 
 
 @contextmanager
-def _unchanged_on(errors, estimator):
-    """Restore the attributes where a fit ends in such an error; after another they stay as they are."""
+def _unchanged_unless_learned(estimator):
+    """Restore the attributes where a fit ends early; after an interrupt, only if there is no complete step to keep."""
     before = dict(vars(estimator))
     try:
         yield
-    except errors:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+    except BaseException as error:
+        state = vars(estimator).get("_state")
+        if isinstance(error, Exception) or not state or state is before.get("_state"):
+            # scikit-learn's own, which it still needs to take its callbacks down
+            callbacks = {name: value for name, value in vars(estimator).items() if "callback" in name}
+            vars(estimator).clear()
+            vars(estimator).update(before | callbacks)
         raise
 
 

@@ -18,7 +18,7 @@ from skrlv.sparse_encoding import exact_codes, resolved_tol
 _ROWS_AT_ONCE = 1024  # of a chunk: their codes are held
 
 
-class DaskSparseCoder(SparseCoder):
+class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[call-arg]  # no table is lazy
     r"""`SparseCoder` for a ``dask.array``: each chunk of rows sends its statistics, and the sums move the atoms.
 
     .. math:: Z^\top Z = \sum_b Z_b^\top Z_b, \qquad Z^\top X = \sum_b Z_b^\top X_b
@@ -36,6 +36,11 @@ class DaskSparseCoder(SparseCoder):
     batch_size, sparse_output, n_jobs
         Of the local coder (`to_local`); here every batch is all rows, codes are dense, and a chunk takes one thread.
 
+    Attributes
+    ----------
+    components_, n_components_, lmbda_, energy_history_, n_iter_, atom_usage_, n_resampled_, n_features_in_
+        As of `SparseCoder`, as NumPy arrays and numbers on this machine.
+
     See Also
     --------
     SparseCoder : The same on one machine.
@@ -43,7 +48,8 @@ class DaskSparseCoder(SparseCoder):
     Notes
     -----
     Runs on the current ``dask.distributed`` client, or on dask's default scheduler where there is none. Rows are read
-    once per pass: persist X where memory allows.
+    once per pass: persist X where memory allows. Sizes must be known: take ``frame.to_dask_array(lengths=True)`` of a
+    dask dataframe, and ``X.compute_chunk_sizes()`` after a filter.
 
     Examples
     --------
@@ -95,8 +101,8 @@ class DaskSparseCoder(SparseCoder):
         return super().fit(X, y)
 
     def partial_fit(self, X, y=None):
-        """Learn from one more batch, which has to fit in memory; see `SparseCoder.partial_fit`."""
-        raise TypeError("partial_fit is for batches in memory: use to_local().partial_fit(X_batch.compute()).")
+        """Not for arrays on a cluster: always raises TypeError. `to_local` gives the coder that learns from streams."""
+        raise TypeError("partial_fit is for batches in memory: use to_local().partial_fit(batch).")
 
     def transform(self, X):
         """Lazy codes; nothing is computed here.
@@ -221,7 +227,10 @@ def _as_matrix(X):
             f"X must be a matrix of known shape with rows and columns, got shape {X.shape}; where rows are not counted "
             "yet use X.compute_chunk_sizes()."
         )
-    return X.astype(X.dtype if X.dtype in (np.float32, np.float64) else np.float64).rechunk({1: -1})
+    if X.dtype.kind == "c":
+        raise ValueError("Complex data not supported; give real and imaginary parts as features.")
+    rows = tuple(size for size in X.chunks[0] if size)  # a filter leaves chunks without any
+    return X.astype(X.dtype if X.dtype in (np.float32, np.float64) else np.float64).rechunk({0: rows, 1: -1})
 
 
 def _chunks(X):

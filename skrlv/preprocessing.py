@@ -13,6 +13,7 @@ from skrlv._compat import Interval, StrOptions, _fit_context
 from skrlv._threads import dense_blocks, each_block
 
 _EPS = np.finfo(np.float64).eps
+_LARGEST = 1e140
 _FLOATS = [np.float64, np.float32]
 _WEAKEST = 1e-6  # share of the largest gain below which a frequency counts as lost
 
@@ -128,6 +129,10 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If X is not a finite matrix, patch_shape is missing or does not fit it, or a parameter is out of range.
         """
         rows = check_array(X, dtype=_FLOATS, input_name="X", estimator=self)
+        if float(np.abs(rows).max()) > _LARGEST:
+            raise ValueError(
+                f"X has entries above {_LARGEST:.0e}, whose squares overflow. Divide it by a constant first."
+            )
         _check_patch_shape(self.patch_shape, rows.shape[1], needed=self.method == "olshausen_field")
         learned = self._zca(rows) if self.method == "zca" else self._olshausen_field(rows)
         validate_data(self, X, skip_check_array=True)  # writes n_features_in_, now that nothing can fail

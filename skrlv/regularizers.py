@@ -31,6 +31,11 @@ class Regularizer(ABC):
 
     positive = False
 
+    @property
+    def merges(self) -> bool:
+        """Whether the sum of two entries never costs more than the two."""
+        return False
+
     @abstractmethod
     def __call__(self, z):
         """R per sample: codes (n_samples, ..., n_components) -> (n_samples,), float64."""
@@ -66,6 +71,10 @@ class L1(LassoFamily):
 
     positive: bool = False
     weights: Any = None
+
+    @property
+    def merges(self):
+        return self.weights is None
 
     def __post_init__(self):
         if self.weights is not None:
@@ -177,6 +186,10 @@ class L0(Regularizer):
     """
 
     positive: bool = False
+
+    @property
+    def merges(self):
+        return True
 
     def __call__(self, z):
         return sum_per_sample(namespace(z).astype(z != 0, z.dtype)) + _toll(z, self.positive)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.model_selection import check_cv
 
+from skrlv._dictionary_model import r_squared
 from skrlv._rows import Rows
 from skrlv.decoders import Dictionary
 from skrlv.metrics import sample_rows, useful_range
@@ -22,9 +23,10 @@ class SparseCoderCV(SparseCoder):
     .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1 + \tfrac{l_2}{2} \|z\|_2^2
 
     For each fold of the rows atoms are learned from the others along one path: from the largest lmbda to the
-    smallest, each lmbda starting at the atoms of the last. `SparseCoder.score` of the rows left out ranks the lmbdas.
-    The model is then what ``SparseCoder(lmbda=lmbda_)`` with the same parameters learns from all rows. With
-    ``dictionary`` nothing is learned: all rows are scored, and one walk per row and fold of features passes all lmbdas.
+    smallest, each lmbda starting at the atoms of the last. The rows left out are scored as by `SparseCoder.score`,
+    and all folds together rank the lmbdas. The model is learned from all rows along the same path, down to the best
+    lmbda, and there to the end. With ``dictionary`` nothing is learned: all rows are scored, and one walk per row and
+    fold of features passes all lmbdas.
 
     Parameters
     ----------
@@ -47,7 +49,8 @@ class SparseCoderCV(SparseCoder):
         Atoms to start from, copied and scaled to unit norm; None takes random rows of X, "k-means++" rows that are far
         from each other.
     max_iter : int, default=100
-        Most passes over the data; at most 3 of them for each lmbda of a path.
+        Most passes over the data at the largest lmbda of a path, and for the model at the chosen one; at most 3 at
+        each of the others.
     batch_size : int or "auto", default="auto"
         Rows per update of the atoms; "auto" is 256.
     tol : float, default=1e-3
@@ -70,7 +73,7 @@ class SparseCoderCV(SparseCoder):
     lmbdas_ : array of shape (n_lmbdas,)
         Those it was chosen from, decreasing.
     scores_ : array of shape (n_lmbdas,)
-        The score of each: the mean over the folds of the rows.
+        The score of each, of all rows that were left out together.
     components_ : array of shape (n_components, n_features)
         Atoms, of the dtype of X.
     n_components_ : int
@@ -156,23 +159,38 @@ class SparseCoderCV(SparseCoder):
     def _initial_energy(self, X, rng):
         energy = super()._initial_energy(X, rng)
         self.lmbdas_ = _grid(energy, X) if self.lmbdas is None else decreasing(self.lmbdas)
-        self.scores_ = self._scores_of_fixed(X) if self.dictionary is not None else self._scores_of_learned(X)
-        return replace(energy, lmbda=self.lmbdas_[np.argmax(self.scores_)])
+        self.scores_ = r_squared(self._errors_without_rows(X), X)
+        best = np.argmax(self.scores_)
+        energy = replace(energy, lmbda=self.lmbdas_[best])
+        if self.dictionary is not None:
+            return energy
+        *_, end = self._path(X, self.lmbdas_[: best + 1])
+        return replace(energy, decoder=Dictionary(end.energy_.decoder.atoms))
 
-    def _scores_of_fixed(self, X):
-        return _Step(**self._shared).fit(X)._scores(X, self.lmbdas_)
+    def _errors_without_rows(self, X):
+        """Squared errors on held-out features of all rows at each lmbda, with atoms that did not learn from the row."""
+        if self.dictionary is not None:
+            return _Step(**self._shared).fit(X)._errors(X, self.lmbdas_)
+        errors = np.zeros(len(self.lmbdas_))
+        for learned, left_out in self._folds(X):
+            path = self._path(X[learned], self.lmbdas_)
+            errors += [step._errors(X[left_out], [step.lmbda])[0] for step in path]
+        return errors
 
-    def _scores_of_learned(self, X):
-        folds = check_cv(self.cv).split(X)
-        return np.mean([self._scores_along_path(X[learned], X[left_out]) for learned, left_out in folds], axis=0)
+    def _folds(self, X):
+        folds = list(check_cv(self.cv).split(X))
+        if not folds or not all(np.size(X[part]) for fold in folds for part in fold):
+            raise ValueError(f"cv={self.cv!r} must give folds with rows to learn from and rows to score.")
+        return folds
 
-    def _scores_along_path(self, learned, left_out):
-        step, scores = _Step(**self._shared), []
-        for lmbda in self.lmbdas_:
-            step.set_params(lmbda=lmbda, max_iter=min(self.max_iter, _PASSES)).fit(learned)
+    def _path(self, X, lmbdas):
+        """A coder that has learned from X at each lmbda, every time from the atoms of the last."""
+        step, passes = _Step(**self._shared), self.max_iter
+        for lmbda in lmbdas:
+            step.set_params(lmbda=lmbda, max_iter=passes).fit(X)
+            yield step
             step.set_params(dictionary_init=step.components_)
-            scores.append(step.score(left_out))
-        return scores
+            passes = min(self.max_iter, _PASSES)
 
     @property
     def _shared(self):

@@ -114,3 +114,30 @@ def test_progress_bar(estimator, blobs, capsys):
 
     clone(estimator).set_callbacks(ProgressBar()).fit(blobs)
     assert type(estimator).__name__ in capsys.readouterr().out
+
+
+class Recorder:
+    """A callback that fails in the middle of a fit, and knows when it was taken down."""
+
+    taken_down = 0
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context, **_):
+        raise RuntimeError("on purpose")
+
+    def on_fit_task_end(self, estimator, context, **_):
+        pass
+
+    def teardown(self, estimator, context):
+        self.taken_down += 1
+
+
+@pytest.mark.skipif(not hasattr(sklearn, "callback") and sklearn.__version__ < "1.9", reason="scikit-learn 1.9")
+def test_a_fit_that_fails_takes_its_callbacks_down(blobs):
+    coder, recorder = SparseCoder(4), Recorder()
+    with pytest.raises(RuntimeError, match="on purpose"):
+        coder.set_callbacks(recorder).fit(blobs)
+    assert recorder.taken_down == 1
+    assert not hasattr(coder, "components_")

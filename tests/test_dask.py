@@ -119,6 +119,7 @@ def test_to_local_is_the_plain_coder(digits):
         (lambda: da.zeros((3, 4, 5)), ValueError, "matrix"),
         (lambda: da.from_array(np.array([[1.0, np.nan], [1.0, 2.0]])), ValueError, "NaN"),
         (lambda: da.ones((4, 4))[da.ones(4) > 0], ValueError, "compute_chunk_sizes"),
+        (lambda: 1j * da.ones((4, 4)), ValueError, "Complex"),
     ],
 )
 def test_bad_data(X, error, word):
@@ -128,6 +129,20 @@ def test_bad_data(X, error, word):
     assert not hasattr(coder, "n_features_in_")
     with pytest.raises(NotFittedError):
         coder.transform(da.ones((4, 4)))
+
+
+def test_chunks_without_rows_are_passed_over(digits):
+    X = chunked(np.vstack([digits[:200] - 9.0, digits[200:600]]))
+    X = X[X[:, 20] > -5.0].compute_chunk_sizes()
+    assert 0 in X.chunks[0]
+    coder = annex.DaskSparseCoder(**OPTIONS).fit(X)
+    np.testing.assert_allclose(coder.components_, fitted(digits[200:600]).components_, atol=1e-8)
+    assert coder.transform(X).compute().shape == (400, 24)
+    assert coder.energy(X).compute().shape == (400,)
+
+
+def test_lazy_codes_are_no_pandas_table(digits):
+    assert not hasattr(annex.DaskSparseCoder(), "set_output")
 
 
 def test_another_width_is_refused(digits):

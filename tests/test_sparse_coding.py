@@ -327,11 +327,43 @@ def test_squares_that_float32_cannot_hold(regularizer, scale, digits):
     assert scaled.score(X) == pytest.approx(plain.score(digits[:300].astype(np.float32)), abs=1e-2)
 
 
-def test_an_offset_gets_one_warning_that_names_the_remedy(digits):
+@pytest.mark.parametrize("offset", [1e3, 1e6, 1e9])
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_an_offset_gets_one_warning_that_names_the_remedy(learn, offset, digits):
     with pytest.warns(UserWarning, match=r"X - X.mean\(axis=0\)") as caught:
-        Z = SparseCoder(random_state=0).fit_transform(16 * digits + 1000.0)
+        coder = getattr(SparseCoder(random_state=0), learn)(16 * digits + offset)
     assert len(caught) == 1
-    assert np.isfinite(Z).all()
+    assert np.isfinite(coder.transform(digits)).all()
+
+
+def test_a_stream_is_reviewed_once(digits):
+    with pytest.warns(UserWarning, match="nearly all codes are zero"):
+        coder = SparseCoder(8, lmbda=1e4, random_state=0).partial_fit(digits[:200])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        coder.partial_fit(digits[200:400])
+
+
+@both
+def test_a_ridge_keeps_atoms_that_share(Coder, rng):
+    """Where copies are cheaper than one atom they stay, and no pass over all rows raises the energy."""
+    X = rng.standard_t(1.5, size=(400, 20))
+    ridge = {"l2": 0.5} if Coder is SparseCoder else {"regularizer": "elastic_net", "code_max_iter": 20_000}
+    coder = Coder(20, batch_size=400, tol=0, max_iter=25, random_state=0, **ridge).fit(X)
+    history = coder.energy_history_
+    assert (np.diff(history) <= 1e-6 * history[:-1]).all()
+
+
+@both
+def test_two_kinds_of_given_atoms_are_refused(Coder, digits, atoms):
+    with pytest.raises(ValueError, match="give one of them"):
+        Coder(dictionary=atoms, dictionary_init=atoms).fit(digits)
+
+
+@both
+def test_squares_that_overflow_are_refused(Coder, digits):
+    with pytest.raises(ValueError, match="squares overflow"):
+        Coder(4).fit(1e160 * digits)
 
 
 @both
@@ -752,7 +784,7 @@ def test_an_interrupted_fit_keeps_its_last_step(Coder, digits, monkeypatch):
 
 
 @both
-@pytest.mark.parametrize("step", ["_initial_energy", "_store"])
+@pytest.mark.parametrize("step", ["_initial_energy", "_store", "_infer"])
 def test_a_refit_interrupted_before_its_first_step_changes_nothing(Coder, step, digits, monkeypatch):
     coder = Coder(10, random_state=0, max_iter=2).fit(digits)
     before = dict(vars(coder))

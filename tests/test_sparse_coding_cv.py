@@ -5,7 +5,7 @@ import pytest
 from problems import random_dictionary
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.model_selection import KFold, ShuffleSplit
+from sklearn.model_selection import KFold, LeaveOneOut, ShuffleSplit
 
 from skrlv import FISTACoder, SparseCoder, SparseCoderCV, lmbda_grid
 from skrlv._hold_out import hold_out, mixed
@@ -148,22 +148,77 @@ def test_the_best_score_is_chosen(fitted):
     assert fitted.lmbda_ == fitted.lmbdas_[np.argmax(fitted.scores_)]
 
 
-def test_the_model_is_that_of_the_chosen_lmbda(fitted, shuffled):
-    X = noisy(shuffled[:300], 0.25)
-    plain = SparseCoder(16, lmbda=fitted.lmbda_, random_state=0).fit(X)
-    np.testing.assert_array_equal(fitted.components_, plain.components_)
-    np.testing.assert_array_equal(fitted.energy_history_, plain.energy_history_)
-    np.testing.assert_array_equal(fitted.transform(X), plain.transform(X))
-    assert fitted.score(X) == plain.score(X)
+def along_path(X, lmbdas):
+    """Coders learned from X at each lmbda, each from the atoms of the last."""
+    coders, init = [], None
+    for lmbda, passes in zip(lmbdas, [100, *(len(lmbdas) - 1) * [3]], strict=True):
+        coders.append(SparseCoder(16, lmbda=lmbda, max_iter=passes, dictionary_init=init, random_state=0).fit(X))
+        init = coders[-1].components_
+    return coders
 
 
+@pytest.mark.filterwarnings("ignore:With lmbda")
+def test_the_model_goes_on_from_the_end_of_its_path(fitted, shuffled):
+    X, best = noisy(shuffled[:300], 0.25), np.argmax(fitted.scores_)
+    end = along_path(X, fitted.lmbdas_[: best + 1])[-1]
+    model = SparseCoder(16, lmbda=fitted.lmbda_, dictionary_init=end.components_)
+    first = model.fit(X).energy_history_[0]
+    assert fitted.energy_history_[0] == pytest.approx(first, rel=1e-2)  # other batches, the same start
+    assert fitted.energy(X).mean() <= SparseCoder(16, lmbda=fitted.lmbda_, random_state=0).fit(X).energy(X).mean()
+
+
+@pytest.mark.filterwarnings("ignore:With lmbda")
 def test_rows_are_scored_by_atoms_learned_on_others(fitted, shuffled):
     X = noisy(shuffled[:300], 0.25)
-    scores = [
-        SparseCoder(16, lmbda=1.6, max_iter=3, random_state=0).fit(X[learned]).score(X[left_out])
-        for learned, left_out in KFold(3).split(X)
-    ]
-    assert fitted.scores_[0] == np.mean(scores)
+    error = np.zeros(3)
+    for learned, left_out in KFold(3).split(X):
+        spread = np.sum((X[left_out] - X[left_out].mean(axis=0)) ** 2)
+        error += [(1.0 - c.score(X[left_out])) * spread for c in along_path(X[learned], fitted.lmbdas_)]
+    np.testing.assert_allclose(fitted.scores_, 1.0 - error / np.sum((X - X.mean(axis=0)) ** 2), rtol=1e-9)
+
+
+def planted(noise):
+    rng = np.random.RandomState(7)
+    atoms, codes = rng.laplace(size=(30, 24)), np.zeros((1400, 30))
+    for row in codes:
+        row[rng.choice(30, 3, replace=False)] = rng.uniform(1, 3, 3) * rng.choice([-1, 1], 3)
+    X = codes @ (atoms / np.linalg.norm(atoms, axis=1, keepdims=True))
+    return X + noise * rng.normal(size=X.shape)
+
+
+def test_every_lmbda_of_a_path_is_judged_with_atoms_that_have_learned():
+    """As little as two values, and the first has no path behind it."""
+    X = planted(0.25)
+    chosen = SparseCoderCV(30, lmbdas=[0.4, 0.1], random_state=0).fit(X[:700])
+    assert chosen.lmbda_ == 0.4
+    assert chosen.score(X[700:]) == pytest.approx(chosen.scores_[0], abs=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:With lmbda")
+def test_the_scores_are_those_of_atoms_like_the_model_s():
+    """A path from few codes to many leads to atoms that a start at many does not find."""
+    X = planted(0.02)
+    coder = SparseCoderCV(30, lmbdas=np.geomspace(2, 0.02, 12), cv=3, random_state=0).fit(X[:500])
+    assert coder.score(X[500:]) == pytest.approx(coder.scores_.max(), abs=0.01)
+
+
+def test_blank_rows_do_not_decide():
+    X = np.vstack([np.full((130, 24), 0.1), planted(0.2)[:500]])
+    coder = SparseCoderCV(30, lmbdas=[0.1, 0.8], random_state=0).fit(X)
+    assert coder.lmbda_ == 0.1
+    assert coder.score(X[:7]) == 0.0
+
+
+def test_rows_left_out_one_by_one_are_scored_together(atoms, shuffled):
+    scores = SparseCoderCV(4, lmbdas=[2.0, 0.5], cv=LeaveOneOut(), random_state=0).fit(shuffled[:12]).scores_
+    assert np.isfinite(scores).all()
+    assert scores[0] != scores[1]
+
+
+@pytest.mark.parametrize("cv", [[], [(np.array([], int), np.arange(5))], [(np.arange(5), np.array([], int))]])
+def test_folds_without_rows_are_refused(cv, shuffled):
+    with pytest.raises(ValueError, match="cv="):
+        SparseCoderCV(4, lmbdas=[2.0, 0.5], cv=cv).fit(shuffled[:12])
 
 
 def test_one_walk_on_given_atoms_gives_the_score_of_each_lmbda(shuffled, atoms):

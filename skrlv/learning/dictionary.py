@@ -79,7 +79,7 @@ def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_swee
 
     Codes take the old norm of their atom, at most one, so that every reconstruction is unchanged and no R that grows
     with the codes rises. Atoms that nothing uses, and all but one of those that coincide, become the worst
-    reconstructed samples of the batch.
+    reconstructed samples of the batch. Under a ridge, and other R that favour sharing, those that coincide stay.
 
     Parameters
     ----------
@@ -123,7 +123,9 @@ def learn_from_statistics(state, energy, batch, worst, *, whole=False, positive=
         seen = add(decay({name: state[name] for name in batch}, remembered(n_seen, batch["count"], len(idle))), batch)
 
     old = to_numpy(energy.decoder.atoms).astype(np.float64)
-    seen, twins = merged(seen, to_numpy(energy.decoder.gram), signed=not energy.regularizer.positive)
+    twins = np.zeros(len(idle), dtype=bool)
+    if energy.regularizer.merges and not energy.encoder_weight:
+        seen, twins = merged(seen, to_numpy(energy.decoder.gram), signed=not energy.regularizer.positive)
     atoms, norms = unit_rows(update_atoms(old, seen["ZtZ"], seen["ZtY"], positive=positive, n_sweeps=n_sweeps))
     atoms[norms == 0.0] = old[norms == 0.0]
     patience = seen["count"] if whole else max(seen["count"], len(atoms))  # a sample per atom, at least
