@@ -31,7 +31,14 @@ def gradient_step(energy, y, z, *, learning_rate):
     -------
     Energy
         With the new atoms; those that would vanish stay.
+
+    Raises
+    ------
+    ValueError
+        If learning_rate is not positive.
     """
+    if not learning_rate > 0.0:
+        raise ValueError(f"learning_rate={learning_rate!r} must be positive.")
     decoder, old = energy.decoder, energy.decoder.atoms
     slope = decoder.vjp(z, energy.cost.grad(y, decoder(z)))[1]["atoms"]
     atoms, norms = unit_rows(to_numpy(old - (learning_rate / y.shape[0]) * slope))
