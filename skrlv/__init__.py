@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from skrlv._warmup import warmup
+    from skrlv.lista import LISTAEncoder
     from skrlv.metrics import duality_gap, lmbda_grid, lmbda_max
     from skrlv.sparse_coding import FISTACoder, SparseCoder
     from skrlv.sparse_coding_cv import SparseCoderCV
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "FISTACoder": "sparse_coding",
+    "LISTAEncoder": "lista",
     "SparseCoder": "sparse_coding",
     "SparseCoderCV": "sparse_coding_cv",
     "duality_gap": "metrics",
@@ -26,6 +28,7 @@ _HOMES = {
 
 __all__ = [
     "FISTACoder",
+    "LISTAEncoder",
     "SparseCoder",
     "SparseCoderCV",
     "duality_gap",

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 from sklearn.utils.validation import check_is_fitted
 
+from skrlv._alternating import AlternatingModel
 from skrlv._arrays import is_numpy, to_device, to_device_of, to_numpy
 from skrlv._hold_out import hold_out, mixed
 from skrlv._rows import Rows, surveyed
@@ -110,7 +111,7 @@ class DictionaryModel(LatentVariableModel):
         return self._state[name]
 
 
-class Coder(DictionaryModel):
+class Coder(DictionaryModel, AlternatingModel):
     """A dictionary model without an encoder: its codes are searched for, in `fit` as in `transform`."""
 
     def _infer(self, energy, y, z0, rng):

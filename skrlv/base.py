@@ -4,8 +4,6 @@ import sys
 import warnings
 from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -17,12 +15,10 @@ from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
 from skrlv._threads import dense, each_block, row_blocks
 from skrlv._validation import check_codes
-from skrlv.inference import Gathered, joined
-from skrlv.learning import minibatches
+from skrlv.inference import Gathered
 
 ROWS_PER_TRANSFER = 8192
 ROWS_PER_STEP = 256
-MOST_CODES_KEPT = 2**25  # entries
 
 
 class LatentVariableModel(
@@ -43,16 +39,16 @@ class LatentVariableModel(
         """The Energy that learning starts from."""
 
     @abstractmethod
-    def _infer(self, energy, y, z0, rng):
-        """In `fit`: the `Solution` of the rows y, an array on the device, from z0 or the landscape's own start."""
+    def _learner(self, X, energy, rng):
+        """What learns in `fit`: it has the state and the energy so far, says when it has settled, and may complain."""
+
+    @abstractmethod
+    def _pass(self, X, learned, rng):
+        """Pass over the data once, written down in ``learned``: -> energy spent on all rows."""
 
     @abstractmethod
     def _encode(self, energy, y, z0=None):
         """In `transform`: the `Solution` of a block of rows y, without any chance in it; several threads call it."""
-
-    @abstractmethod
-    def _update(self, state, energy, y, z, whole):
-        """Move the parameters: -> (state, energy); ``whole``: the batch is all of the data."""
 
     @abstractmethod
     def _store(self, energy, dtype):
@@ -85,54 +81,17 @@ class LatentVariableModel(
         ValueError
             If X is not a finite matrix, or a parameter is out of its range.
         """
-        with _unchanged_unless_learned(self):
+        return self._fit(X)
+
+    def _fit(self, X, **given):
+        """`fit`, with what else it was given for the learner."""
+        with unchanged_unless_learned(self):
             X = self._validated(X, reset=True)
             rng = check_random_state(self.random_state)
             energy = self._begin(X, rng)
             if self._learns:
-                self._learn(X, energy, rng)
+                self._learn(X, self._learner(X, energy, rng, **given), rng)
             self._review(X)
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
-        """Learn from one more batch of a stream.
-
-        The first call sets up the model from its batch, as `fit` would from all data: the initial parameters, and lmbda
-        where it is "auto". Every call is one step, and counts as one pass in ``n_iter_`` and ``energy_history_``. One
-        pass of `fit` takes the same steps on its batches; but `fit` knows when rows come back, begins there from their
-        last codes, and forgets all else where one batch holds all rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            The batch.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The estimator. A call that fails or is interrupted leaves it as it was.
-
-        Raises
-        ------
-        ValueError
-            If X is not a finite matrix, has another width than before, or a parameter is out of its range.
-        """
-        with _unchanged_unless_learned(self):
-            first = not hasattr(self, "n_iter_")
-            X = self._validated(X, reset=first)
-            rng = check_random_state(self.random_state)
-            energy = self._begin(X, rng) if first else self.energy_
-            if self._learns:
-                batch = self._placed(dense(X))
-                state, energy, solution, spent = self._step(self._state, energy, batch, None, rng)
-                history = np.append(self.energy_history_, spent / X.shape[0])
-                self._keep(state, energy, X.dtype, history)
-                warn_unless_converged(solution, self._remedy)
-            if first:
-                self._review(X)
         return self
 
     @property
@@ -150,58 +109,28 @@ class LatentVariableModel(
         self._store(energy, dtype)
         self._state, self.energy_history_, self.n_iter_ = state, history, len(history)
 
-    def _step(self, state, energy, batch, start, rng, whole=False):
-        """Infer and update on one batch: -> (state, energy, the solution, the energy spent before the update)."""
-        solution = self._infer(energy, batch, start, rng)
-        spent = self._spent(energy, batch, solution.z)
-        state, energy = self._update(state, energy, batch, solution.z, whole)
-        return state, energy, solution, spent
-
-    def _spent(self, energy, y, z):
-        """The energy of all rows together."""
-        return float(energy(y, z).sum())
-
-    def _learn(self, X, energy, rng):
-        """Pass over the data until the mean energy of a pass settles."""
-        learned, history = Learned(self._state, energy), list[float]()
+    def _learn(self, X, learned, rng):
+        """Pass over the data until there is nothing to gain."""
+        history: list[float] = []
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X)
         try:
             for _ in range(self.max_iter):
                 task = context.subcontext(task_name="pass over the data")
                 task.call_on_fit_task_begin(estimator=self, X=X)
-                spent, solution = self._pass(X, learned, rng)
-                history.append(spent / X.shape[0])
-                if task.call_on_fit_task_end(estimator=self, X=X) or _settled(history, self.tol):
+                history.append(self._pass(X, learned, rng) / X.shape[0])
+                if task.call_on_fit_task_end(estimator=self, X=X) or learned.settled(history, self.tol):
                     break
         finally:
             # Also on KeyboardInterrupt: what the last complete step gave is kept.
             self._keep(learned.state, learned.energy, X.dtype, np.asarray(history))
         context.call_on_fit_task_end(estimator=self, X=X)
-        warn_unless_converged(solution, self._remedy)
-
-    def _pass(self, X, learned, rng):
-        """One step per batch, written down in ``learned``: -> (energy spent on all rows, record of their searches)."""
-        spent, searches, n_samples = 0.0, [], X.shape[0]
-        starts = learned.codes
-        for rows in minibatches(n_samples, self._batch_size(n_samples), rng):
-            whole = rows.size == n_samples
-            batch = self._placed(dense(X if whole else X[rows]))
-            start = None if starts is None else self._placed(starts[rows])
-            learned.state, learned.energy, solution, more = self._step(
-                learned.state, learned.energy, batch, start, rng, whole
-            )
-            spent += more
-            searches.append(without_codes(solution))
-            learned.codes = _kept(learned.codes, rows, to_numpy(self._carried(learned.state, solution.z)), n_samples)
-        return spent, joined(searches)
+        complaint = learned.complaint
+        if complaint:
+            warn_user(complaint, ConvergenceWarning)
 
     def _review(self, X):
         """Warn of a fitted model that is of little use."""
-
-    def _carried(self, state, z):
-        """Codes of a batch in terms of the updated parameters."""
-        return z
 
     def _batch_size(self, n_samples):
         return min(n_samples, ROWS_PER_STEP) if self.batch_size == "auto" else self.batch_size
@@ -339,29 +268,22 @@ class LatentVariableModel(
         return tags
 
 
-@dataclass
-class Learned:
-    """What a fit has so far."""
-
-    state: dict
-    energy: Any
-    codes: Any = None  # of the last visit to each row
-
-
-def without_codes(solution):
-    """The record of a search alone."""
-    return solution._replace(z=np.empty(0), energies=None)
-
-
 def warn_unless_converged(solution, remedy):
-    """One warning for all rows of a call: how many, how far, and what to do."""
+    """One warning for all rows of a call."""
+    complaint = of_those_not_converged(solution, remedy)
+    if complaint:
+        warn_user(complaint, ConvergenceWarning)
+
+
+def of_those_not_converged(solution, remedy):
+    """How many rows, how far, and what to do; None where all arrived."""
     missed = ~solution.converged
-    if missed.any():
-        warn_user(
-            f"{missed.sum()} of {missed.size} codes missed the tolerance; the worst ended at "
-            f"{solution.error[missed].max():.1e}. {remedy}",
-            ConvergenceWarning,
-        )
+    if not missed.any():
+        return None
+    return (
+        f"{missed.sum()} of {missed.size} codes missed the tolerance; the worst ended at "
+        f"{solution.error[missed].max():.1e}. {remedy}"
+    )
 
 
 def warn_user(message, category=UserWarning):
@@ -373,7 +295,7 @@ def warn_user(message, category=UserWarning):
 
 
 @contextmanager
-def _unchanged_unless_learned(estimator):
+def unchanged_unless_learned(estimator):
     """Restore the attributes where a fit ends early; after an interrupt, only if there is no complete step to keep."""
     before = dict(vars(estimator))
     try:
@@ -386,23 +308,3 @@ def _unchanged_unless_learned(estimator):
             vars(estimator).clear()
             vars(estimator).update(before | callbacks)
         raise
-
-
-def _kept(codes, rows, z, n_samples):
-    """The codes with those of a batch put in: the next start of its rows, so that a full batch never rises.
-
-    None where codes of mini-batches would take too much memory.
-    """
-    if rows.size == n_samples:
-        return z
-    if n_samples * z[0].size > MOST_CODES_KEPT:
-        return None
-    if codes is None:
-        codes = np.zeros((n_samples, *z.shape[1:]), dtype=z.dtype)
-    codes[rows] = z
-    return codes
-
-
-def _settled(history, tol):
-    """Whether the last pass lowered the mean energy by no more than a share tol of it; never for tol = 0."""
-    return tol > 0.0 and len(history) > 1 and history[-2] - history[-1] <= tol * abs(history[-2])

@@ -7,9 +7,9 @@ import dask.array as da
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skrlv._alternating import without_codes
 from skrlv._rows import Rows
 from skrlv._threads import row_blocks
-from skrlv.base import without_codes
 from skrlv.inference import joined
 from skrlv.learning import MOST_RESAMPLED, add, learn_from_statistics, statistics, worst_reconstructed
 from skrlv.sparse_coding import SparseCoder
@@ -189,12 +189,12 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
         found = [dask.delayed(_found)(chunk, energy, resolved_tol(self.code_tol, X.dtype)) for chunk in _chunks(X)]
         while len(found) > 1:
             found = [dask.delayed(_together)(found[i : i + 8]) for i in range(0, len(found), 8)]
-        batch, spent, solution, worst, errors = dask.compute(found[0])[0]
+        batch, spent, learned.search, worst, errors = dask.compute(found[0])[0]
         learned.state, learned.energy = learn_from_statistics(
             learned.state, learned.energy, batch, lambda n: (worst[:n], errors[:n]), whole=True,
             positive=self.positive_dictionary,
         )  # fmt: skip
-        return spent, solution
+        return spent
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

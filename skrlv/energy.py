@@ -40,7 +40,7 @@ class Energy:
     encoder : Encoder or None, default=None
         Enc; None leaves the encoder term out.
     encoder_weight : float, default=0.0
-        Weight of D, the squared error between code and prediction.
+        Weight of D, the squared error between code and prediction; at 0 the prediction plays no part.
     cost : Cost, default=SquaredError()
         C.
     """
@@ -97,8 +97,12 @@ class Energy:
         """A bound on the curvature of the smooth part."""
         return self.decoder.lipschitz * self.cost.curvature + self.encoder_weight
 
+    def slope(self, y, z):
+        """A subgradient of the energy in z, shaped like z."""
+        return DecoderLandscape(self, y, self._prediction(y)).grad(z) + self.lmbda * self.regularizer.slope(z)
+
     def _prediction(self, y):
-        return None if self.encoder is None else self.encoder(y)
+        return self.encoder(y) if self.encoder is not None and self.encoder_weight else None
 
 
 class Landscape(ABC):

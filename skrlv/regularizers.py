@@ -56,6 +56,10 @@ class LassoFamily(Regularizer):
     def ridge(self, lmbda):
         """The r of lmbda R, a number."""
 
+    @abstractmethod
+    def slope(self, z):
+        """A subgradient of R, shaped like z: of the magnitude of a zero it is zero."""
+
 
 @dataclass(frozen=True, eq=False)
 class L1(LassoFamily):
@@ -92,6 +96,9 @@ class L1(LassoFamily):
 
     def ridge(self, lmbda):
         return 0.0
+
+    def slope(self, z):
+        return namespace(z).sign(z) * self._factors(z)
 
     def _factors(self, z):
         """The w_j as they multiply the last axis of z."""
@@ -135,6 +142,9 @@ class ElasticNet(LassoFamily):
 
     def ridge(self, lmbda):
         return lmbda * (1.0 - self.l1_ratio)
+
+    def slope(self, z):
+        return self.l1_ratio * namespace(z).sign(z) + (1.0 - self.l1_ratio) * z
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,8 @@ class ALISTA(Encoder):
     def non_negative(self):
         return ("steps", "thresholds")
 
+    grows = True  # each layer can learn when those before it have
+
     @property
     def units(self):
         return {"thresholds": 1}
@@ -219,6 +221,8 @@ class HyperLISTA(Encoder):
     @property
     def non_negative(self):
         return ("factors",)
+
+    grows = False  # the same numbers for all layers
 
 
 def shrunk_but_largest(v, t, n_passed, positive):

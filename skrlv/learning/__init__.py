@@ -1,5 +1,6 @@
 """Floor 4: how the parameters move. Functions take the state, a dict of NumPy arrays, and return the next."""
 
+from skrlv.learning.descent import Descent, adam_step
 from skrlv.learning.dictionary import (
     MOST_RESAMPLED,
     learn_dictionary,
@@ -9,12 +10,17 @@ from skrlv.learning.dictionary import (
     update_atoms,
     worst_reconstructed,
 )
+from skrlv.learning.encoder import NumberLearner, WeightLearner
 from skrlv.learning.gradient import gradient_step
 from skrlv.learning.minibatches import minibatches
 from skrlv.learning.statistics import add, decay, statistics
 
 __all__ = [
     "MOST_RESAMPLED",
+    "Descent",
+    "NumberLearner",
+    "WeightLearner",
+    "adam_step",
     "add",
     "decay",
     "gradient_step",

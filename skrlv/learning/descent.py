@@ -1,0 +1,99 @@
+r"""Adam with its back covered: slower where it stops gaining, back to the best weights where it blows up.
+
+References
+----------
+Kingma, Ba, Adam: A Method for Stochastic Optimization, 2015.
+"""
+
+import math
+
+from skrlv._arrays import namespace
+
+MEAN_DECAY, SQUARE_DECAY = 0.9, 0.999
+SLOWER, LOWEST = 0.3, 0.02  # the factor of one slowing down; below this share of the first rate it is over
+BLOWN_UP = 10.0  # times the first loss
+
+
+def adam_step(moments, parameters, gradients, rate, units):
+    r"""One step down a gradient whose scale does not matter, at a rate that is a share of each parameter's unit.
+
+    .. math:: p \leftarrow p - \eta u\, \hat m / (\sqrt{\hat v} + 10^{-8})
+
+    Parameters
+    ----------
+    moments : dict
+        What the last step returned, or empty.
+    parameters, gradients : dict of arrays
+        By the same names.
+    rate : float
+        :math:`\eta`.
+    units : dict of float
+        u, by name; gradients are taken with respect to p / u.
+
+    Returns
+    -------
+    moments, parameters : dicts
+        The next; nothing is written in place.
+    """
+    count = moments.get("count", 0) + 1
+    mean_weight, square_weight = 1.0 - MEAN_DECAY**count, 1.0 - SQUARE_DECAY**count
+    next_moments, moved = {"count": count}, {}
+    for name, value in parameters.items():
+        slope, xp = gradients[name] * units[name], namespace(value)
+        mean, square = moments.get(name, (xp.zeros_like(value), xp.zeros_like(value)))
+        mean = MEAN_DECAY * mean + (1.0 - MEAN_DECAY) * slope
+        square = SQUARE_DECAY * square + (1.0 - SQUARE_DECAY) * slope**2
+        step = (mean / mean_weight) / (xp.sqrt(square / square_weight) + 1e-8)
+        next_moments[name], moved[name] = (mean, square), value - (rate * units[name]) * step
+    return next_moments, moved
+
+
+class Descent:
+    """Parameters on their way down, the best seen so far, and when to give up.
+
+    Losses are relative to a first one, so that 1 is where it began. `step` takes one batch; `judge` the loss on data
+    that no step has seen. Where that has not gained a share ``tol`` for ``patience`` times, the rate falls to a third
+    and the way goes on from the best parameters; when the rate has become too small for it to matter, it is
+    ``settled``. A loss that is not finite, or ten times the first, takes the parameters back to the best and the rate
+    to a tenth.
+    """
+
+    def __init__(self, parameters, *, rate, units, tol, patience):
+        self.parameters = self.best = parameters
+        self.rate = self._first_rate = rate
+        self.best_loss, self.n_rollbacks, self.settled = math.inf, 0, False
+        self._units, self._tol, self._patience = units, tol, patience
+        self._moments, self._waited, self._mark = {}, 0, math.inf
+
+    def step(self, loss, gradients, allowed):
+        """One batch; ``allowed(parameters)`` puts the new ones back into their range."""
+        if not self._sound(loss, *gradients.values()):
+            return self._roll_back()
+        self._moments, moved = adam_step(self._moments, self.parameters, gradients, self.rate, self._units)
+        self.parameters = allowed(moved)
+
+    def judge(self, loss):
+        """The loss after a pass."""
+        if not self._sound(loss, *self.parameters.values()):
+            return self._roll_back()
+        if loss < self.best_loss:
+            self.best, self.best_loss = self.parameters, loss
+        if loss < (1.0 - self._tol) * self._mark:
+            self._mark, self._waited = loss, 0
+            return
+        self._waited += 1
+        if self._waited >= self._patience:
+            self._slow_down(SLOWER)
+
+    def _sound(self, loss, *arrays):
+        return loss <= BLOWN_UP and all(bool(namespace(x).all(namespace(x).isfinite(x))) for x in arrays)
+
+    def _roll_back(self):
+        self.n_rollbacks += 1
+        self._slow_down(0.1)
+
+    def _slow_down(self, factor):
+        self.parameters, self._moments, self._waited = self.best, {}, 0
+        self.rate *= factor
+        lowest = LOWEST if not self.n_rollbacks else LOWEST * 0.1**self.n_rollbacks
+        self.settled = self.rate < lowest * self._first_rate or self.n_rollbacks > 8

@@ -1,0 +1,221 @@
+"""How an encoder learns to predict codes, or codes of low energy: many weights by Adam, few numbers by quasi-Newton."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import minimize
+
+from skrlv._arrays import squares_per_sample, to_device_of, to_numpy
+from skrlv.learning.descent import Descent
+from skrlv.learning.minibatches import minibatches
+
+ROWS_AT_ONCE = 1024
+MOST_ROWS_FOR_NUMBERS = 2000
+STEPS_PER_LAYER, STEPS_TOGETHER, TRIALS = 12, 20, 80
+TIGHTER = 0.8  # the threshold of a new layer, as a share of the last one's
+
+
+def prediction_loss(energy, y, z, target):
+    """Loss per sample and its slope in z: half the squared error to the target codes, or without them the energy."""
+    if target is None:
+        return energy(y, z), energy.slope(y, z)
+    return 0.5 * squares_per_sample(z - target), z - target
+
+
+class EncoderLearner:
+    """What the two ways to learn share: rows to learn from, rows to judge by, and the best encoder so far.
+
+    Parameters
+    ----------
+    energy : Energy
+        With the encoder to begin with.
+    load : callable
+        rows -> (y, target): some rows, on the device, and their target codes or None.
+    n_samples : int
+        Rows in all.
+    validation_fraction : float
+        Share of the rows to judge by; all are where the share is none of them.
+    rng : numpy.random.RandomState
+        Draws these.
+    """
+
+    def __init__(self, energy, load, n_samples, *, validation_fraction, rng):
+        order = rng.permutation(n_samples)
+        n_held_out = min(round(validation_fraction * n_samples), n_samples - 1)
+        self._load, self._given = load, energy
+        self._learned_from, self._judged_by = order[n_held_out:], order[:n_held_out] if n_held_out else order
+        self._losses: list[float] = []
+        self._unit = self._mean_loss(energy.encoder) or 1.0
+
+    @property
+    def energy(self):
+        """With the best encoder so far."""
+        return replace(self._given, encoder=self.best)
+
+    @property
+    def state(self):
+        """The loss on the rows held out, after each pass."""
+        return {"validation_loss": np.asarray(self._losses) * self._unit}
+
+    def _mean_loss(self, encoder):
+        """On the rows held out."""
+        total = 0.0
+        for start in range(0, len(self._judged_by), ROWS_AT_ONCE):
+            y, target = self._load(self._judged_by[start : start + ROWS_AT_ONCE])
+            total += float(prediction_loss(self._given, y, encoder(y), target)[0].sum())
+        return total / len(self._judged_by)
+
+    def _spent(self, y, z):
+        return float(self._given(y, z).sum())
+
+
+class WeightLearner(EncoderLearner):
+    """Adam on mini-batches, see `Descent`."""
+
+    def __init__(self, energy, load, n_samples, *, rate, data_unit, tol, patience, batch_size, **split):
+        super().__init__(energy, load, n_samples, **split)
+        encoder = self._encoder = energy.encoder
+        units = {name: data_unit ** encoder.units.get(name, 0) for name in encoder.parameters}
+        self._batch_size, self._first_rate = batch_size, rate
+        self._descent = Descent(encoder.parameters, rate=rate, units=units, tol=tol, patience=patience)
+
+    @property
+    def best(self):
+        return self._encoder.with_parameters(self._descent.best)
+
+    def run_pass(self, rng):
+        """One pass over the rows: -> mean energy of their predictions, each batch before its step."""
+        descent, spent = self._descent, 0.0
+        for batch in minibatches(len(self._learned_from), self._batch_size, rng):
+            y, target = self._load(self._learned_from[batch])
+            encoder = self._encoder.with_parameters(descent.parameters)
+            z, tape = encoder.forward(y)
+            losses, slope = prediction_loss(self._given, y, z, target)
+            gradients = encoder.vjp(tape, slope / (len(batch) * self._unit))
+            descent.step(float(losses.mean()) / self._unit, gradients, self._allowed)
+            spent += self._spent(y, z)
+        loss = self._mean_loss(self._encoder.with_parameters(descent.parameters)) / self._unit
+        descent.judge(loss)
+        self._losses.append(loss)
+        return spent / len(self._learned_from)
+
+    def _allowed(self, parameters):
+        return self._encoder.with_parameters(parameters).parameters
+
+    @property
+    def complaint(self):
+        """What went wrong, if anything."""
+        descent = self._descent
+        if not descent.n_rollbacks:
+            return None
+        return (
+            f"The loss grew without bounds {descent.n_rollbacks} times; each time learning went on from the best "
+            f"weights at a tenth of the rate, at last {descent.rate:.1g}. Lower learning_rate_init."
+        )
+
+    def settled(self, history, tol):
+        return self._descent.settled
+
+
+class NumberLearner(EncoderLearner):
+    """A few numbers per layer: layer by layer, each begun at the last one's numbers, then all together.
+
+    Quasi-Newton on up to 2,000 rows, which is soon done, and needs no rate. Numbers without a slope
+    (those of HyperLISTA) are searched for by a simplex.
+    """
+
+    complaint = None
+
+    def __init__(self, energy, load, n_samples, **split):
+        super().__init__(energy, load, n_samples, **split)
+        self.best = energy.encoder
+        self._y, self._target = load(np.sort(self._learned_from[:MOST_ROWS_FOR_NUMBERS]))
+        self._layers_done, self._done = 0, False
+
+    def run_pass(self, rng):
+        """One more layer, or all of them together: -> mean energy of predictions before that."""
+        spent = self._spent(self._y, self.best(self._y)) / len(self._y)
+        grows = self.best.grows and self._layers_done <= self.best.n_layers
+        candidate = self._grown() if grows else self._together()
+        self._layers_done += grows
+        loss = self._mean_loss(candidate) / self._unit
+        before = self._losses[-1] if self._losses else 1.0
+        self._done = not grows and loss > (1.0 - 1e-3) * before
+        if grows or loss <= before:
+            self.best = candidate
+        self._losses.append(loss)
+        return spent
+
+    def settled(self, history, tol):
+        return self._done
+
+    def _grown(self):
+        """The last layer so far learns; those that follow are as it."""
+        depth, whole = self._layers_done, self.best
+        short = whole.with_parameters({name: value[: depth + 1] for name, value in whole.parameters.items()})
+        learned = self._quasi_newton(short, slice(depth, depth + 1), STEPS_PER_LAYER)
+        fresh = {}
+        for name, value in learned.parameters.items():
+            fresh[name] = to_numpy(whole.parameters[name]).copy()
+            fresh[name][: depth + 1] = to_numpy(value)
+            fresh[name][depth + 1 :] = fresh[name][depth] * (TIGHTER if name == "thresholds" else 1.0)
+        return _with_numbers(whole, fresh)
+
+    def _together(self):
+        if self.best.grows:
+            return self._quasi_newton(self.best, slice(None), STEPS_TOGETHER)
+        return self._simplex(self.best)
+
+    def _quasi_newton(self, encoder, free, n_steps):
+        start = {name: to_numpy(value).astype(np.float64) for name, value in encoder.parameters.items()}
+        units = {name: np.where(value > 0.0, value, 1.0)[free] for name, value in start.items()}
+        sizes = np.cumsum([unit.size for unit in units.values()])[:-1]
+
+        def at(x):
+            numbers = {name: value.copy() for name, value in start.items()}
+            for (name, unit), part in zip(units.items(), np.split(x, sizes), strict=True):
+                numbers[name][free] = part * unit
+            return _with_numbers(encoder, numbers)
+
+        def loss(x):
+            here = at(x)
+            z, tape = here.forward(self._y)
+            losses, slope = prediction_loss(self._given, self._y, z, self._target)
+            value = float(losses.mean()) / self._unit
+            gradients = here.vjp(tape, slope / (len(losses) * self._unit))
+            slopes = np.concatenate([to_numpy(gradients[name])[free] * unit for name, unit in units.items()])
+            return self._graded(value), slopes.astype(np.float64) * self._grade(value)
+
+        x = np.concatenate([start[name][free] / unit for name, unit in units.items()])
+        found = minimize(
+            loss, x, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * x.size, options={"maxiter": n_steps}
+        )
+        return at(found.x)
+
+    def _simplex(self, encoder):
+        ((name, start),) = ((name, to_numpy(value)) for name, value in encoder.parameters.items())
+
+        def at(x):
+            return _with_numbers(encoder, {name: np.exp(x)})
+
+        def loss(x):
+            losses, _ = prediction_loss(self._given, self._y, at(x)(self._y), self._target)
+            return self._graded(float(losses.mean()) / self._unit)
+
+        x = np.log(np.maximum(start, np.finfo(np.float64).tiny))
+        corners = np.vstack([x, x + 0.3 * np.eye(x.size)])
+        found = minimize(loss, x, method="Nelder-Mead", options={"maxfev": TRIALS, "initial_simplex": corners})
+        return at(found.x)
+
+    def _graded(self, value):
+        """Errors of codes fall by orders of magnitude, so their logarithm is what is minimised."""
+        return value if self._target is None else np.log(max(value, np.finfo(np.float64).tiny))
+
+    def _grade(self, value):
+        return 1.0 if self._target is None else 1.0 / max(value, np.finfo(np.float64).tiny)
+
+
+def _with_numbers(encoder, numbers):
+    return encoder.with_parameters(
+        {name: to_device_of(value, encoder.parameters[name]) for name, value in numbers.items()}
+    )

@@ -1,0 +1,370 @@
+"""Roof: codes predicted by an unrolled solver (LISTAEncoder)."""
+
+from dataclasses import fields
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import check_is_fitted
+
+from skrlv._arrays import check_device, to_device, to_numpy
+from skrlv._compat import Interval, StrOptions, _fit_context
+from skrlv._dictionary_model import DictionaryModel
+from skrlv._rows import Rows
+from skrlv._threads import dense, each_block
+from skrlv._validation import ENCODING_PARAMETERS, check_codes, lasso_energy
+from skrlv.base import warn_unless_converged
+from skrlv.decoders import Dictionary
+from skrlv.encoders import ALISTA, LISTA, HyperLISTA, StepLISTA
+from skrlv.energy import Energy
+from skrlv.inference import Gathered, Solution, duality_gap
+from skrlv.learning import NumberLearner, WeightLearner
+from skrlv.regularizers import L1
+from skrlv.sparse_coding import SparseCoder
+from skrlv.sparse_encoding import exact_codes, resolved_tol
+
+_ARCHITECTURES = {"lista": LISTA, "step": StepLISTA, "alista": ALISTA, "hyperlista": HyperLISTA}
+_REFINE = "refine gives codes with a certificate."
+
+
+class LISTAEncoder(DictionaryModel):
+    r"""Sparse codes predicted by a few layers, unrolled from ISTA and then learned.
+
+    .. math:: z_0 = \mathrm{sh}_{\theta}(W x), \qquad z_t = \mathrm{sh}_{\theta}(W x + S z_{t-1}), \quad t = 1..T
+
+    `transform` is this pass and nothing else: a few products of matrices, the same for every row. What it predicts are
+    the codes of `SparseCoder` at the same atoms, approximately; `refine` makes them exact.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Number of atoms; None is min(n_features, 256).
+    lmbda : float or "auto", default="auto"
+        Weight of the L1 term, >= 0, in the unit of X, as in `SparseCoder`.
+    n_layers : int, default=3
+        T, the uses of S, at least 0.
+    architecture : {"lista", "step", "alista", "hyperlista"}, default="lista"
+        What is learned. "lista": W, S and a threshold per atom. "step": a step per layer of ISTA. "alista": a step
+        and a threshold per layer, with W and S from the atoms in closed form. "hyperlista": three numbers, from which
+        and from each row the steps, thresholds and momentum of all layers follow.
+    objective : {"codes", "energy"}, default="codes"
+        What predictions are judged by: half the squared error to exact codes, or the energy itself, which needs none.
+    tied : bool, default=True
+        Whether all layers of "lista" share one W, S and set of thresholds, as in the paper.
+    positive : bool, default=False
+        Whether codes are non-negative.
+    dictionary : array-like of shape (n_components, n_features) or None, default=None
+        Atoms to use as they are; None learns them first, as `SparseCoder` does.
+    max_iter : int, default=200
+        Most passes over the data. A pass of the other architectures than "lista" is one layer learned.
+    batch_size : int or "auto", default="auto"
+        Rows per step of "lista"; "auto" is 256.
+    learning_rate_init : float, default=2e-3
+        First rate of Adam, for "lista"; it falls where learning stalls.
+    tol : float, default=1e-3
+        A pass gains if the loss on held-out rows falls by more than this share.
+    n_iter_no_change : int, default=5
+        Passes without gain before the rate falls to a third; after four such falls learning ends.
+    validation_fraction : float, default=0.1
+        Share of the rows held out to judge by; the weights that are best on them are kept. With 0 all rows judge.
+    device : str, default="cpu"
+        "cpu" is NumPy; "cuda", "cuda:1" and "torch:cpu" run the same code on torch. Exact codes are found on the CPU.
+    n_jobs : int or None, default=None
+        Threads; None is all cores of the process, or a joblib worker's share.
+    random_state : int, RandomState instance or None, default=None
+        Draws the atoms to begin with, the rows held out and the batches.
+
+    Attributes
+    ----------
+    components_ : array of shape (n_components, n_features)
+        Atoms, of the dtype of X.
+    n_components_ : int
+        Number of atoms.
+    lmbda_ : float
+        The weight in use.
+    encoder_ : Encoder
+        The layers, see `skrlv.encoders`.
+    energy_history_ : array of shape (n_iter_,)
+        Mean energy per sample of the predictions over each pass, each batch before its own step.
+    validation_loss_history_ : array of shape (n_iter_,)
+        The objective on the rows held out, after each pass.
+    n_iter_ : int
+        Passes over the data; those that learned the atoms do not count.
+    n_features_in_ : int
+        Width of X.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names of X, where it had string names.
+
+    See Also
+    --------
+    SparseCoder : Exact codes.
+
+    References
+    ----------
+    Gregor, LeCun, Learning Fast Approximations of Sparse Coding, 2010.
+    Ablin, Moreau, Massias, Gramfort, Learning Step Sizes for Unfolded Sparse Coding, 2019.
+    Liu, Chen, Wang, Yin, ALISTA: Analytic Weights Are As Good As Learned Weights in LISTA, 2019.
+    Chen, Liu, Wang, Yin, Hyperparameter Tuning is All You Need for LISTA, 2021.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrlv import LISTAEncoder, SparseCoder
+    >>> X = load_digits().data / 16
+    >>> train, test = X[:1400], X[1400:]
+    >>> encoder = LISTAEncoder(32, lmbda=0.3, random_state=0).fit(train)
+    >>> exact = SparseCoder(dictionary=encoder.components_, lmbda=0.3).fit(train)
+    >>> predicted, least = encoder.energy(test).mean(), exact.energy(test).mean()
+    >>> bool(least < predicted < 1.1 * least)
+    True
+    """
+
+    _parameter_constraints = {
+        **{name: SparseCoder._parameter_constraints[name] for name in ("n_components", "lmbda", "positive")},
+        "n_layers": [Interval(Integral, 0, None, closed="left")],
+        "architecture": [StrOptions(set(_ARCHITECTURES))],
+        "objective": [StrOptions({"codes", "energy"})],
+        "tied": ["boolean"],
+        **{name: SparseCoder._parameter_constraints[name] for name in ("dictionary", "max_iter", "batch_size", "tol")},
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "device": [str],
+        "n_jobs": ENCODING_PARAMETERS["n_jobs"],
+        "random_state": ["random_state"],
+    }
+    dictionary_init = None
+    _remedy = _REFINE
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        lmbda="auto",
+        n_layers=3,
+        architecture="lista",
+        objective="codes",
+        tied=True,
+        positive=False,
+        dictionary=None,
+        max_iter=200,
+        batch_size="auto",
+        learning_rate_init=2e-3,
+        tol=1e-3,
+        n_iter_no_change=5,
+        validation_fraction=0.1,
+        device="cpu",
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.lmbda = lmbda
+        self.n_layers = n_layers
+        self.architecture = architecture
+        self.objective = objective
+        self.tied = tied
+        self.positive = positive
+        self.dictionary = dictionary
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.validation_fraction = validation_fraction
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _validate_params(self):
+        super()._validate_params()
+        check_device(self.device)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, codes=None):
+        """Learn the atoms, unless they are given, and to predict codes on them.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Data, float32 or float64; other dtypes become float64.
+        y : None
+            Ignored, for scikit-learn's pipelines.
+        codes : array-like or sparse matrix of shape (n_samples, n_components) or None, default=None
+            Codes to predict, on the atoms of ``dictionary``, in place of the exact ones. Scikit-learn's metadata
+            routing passes them on.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. A fit that fails leaves it as it was.
+
+        Raises
+        ------
+        ValueError
+            If X is not a finite matrix, codes do not fit it, or a parameter is out of its range.
+        """
+        return self._fit(X, codes=codes)
+
+    def _initial_energy(self, X, rng):
+        if self.dictionary is not None:
+            start = super()._initial_energy(X, rng)
+            return self._energy(start.decoder.atoms, start.lmbda)
+        names = ("n_components", "lmbda", "positive", "n_jobs")
+        coder = SparseCoder(**{name: getattr(self, name) for name in names}, random_state=rng).fit(X)
+        return self._energy(to_device(coder.components_, self.device), coder.lmbda_)
+
+    def _energy(self, atoms, lmbda):
+        decoder, options = Dictionary(atoms), {"positive": bool(self.positive)}
+        if self.architecture == "lista":
+            options["tied"] = bool(self.tied)
+        encoder = _ARCHITECTURES[self.architecture].unrolled(decoder, lmbda, self.n_layers, **options)
+        return Energy(decoder, L1(positive=encoder.positive), lmbda, encoder=encoder)
+
+    def _learner(self, X, energy, rng, codes):
+        targets = self._targets(X, energy, codes)
+
+        def load(rows):
+            target = None if targets is None else self._placed(dense(targets[rows]).astype(X.dtype, copy=False))
+            return self._placed(dense(X[rows])), target
+
+        split = {"validation_fraction": self.validation_fraction, "rng": rng}
+        if self.architecture != "lista":
+            return NumberLearner(energy, load, X.shape[0], **split)
+        return WeightLearner(
+            energy, load, X.shape[0], rate=self.learning_rate_init, data_unit=Rows(X).survey().rms or 1.0, tol=self.tol,
+            patience=self.n_iter_no_change, batch_size=self._batch_size(X.shape[0]), **split,
+        )  # fmt: skip
+
+    def _targets(self, X, energy, codes):
+        """What to predict: codes as a matrix that rows are taken from, None where energies judge."""
+        if codes is not None:
+            if self.dictionary is None:
+                raise ValueError("codes= are codes on given atoms: give these as dictionary=.")
+            return check_codes(codes, "codes", self.n_components_, X.shape[0])
+        if self.objective == "energy":
+            return None
+        exact, tol = self._exact_energy(), resolved_tol("auto", X.dtype)
+
+        def solved(y):
+            solution = exact_codes(exact, y, None, tol=tol)
+            return solution._replace(z=sparse.csr_matrix(solution.z))
+
+        return _by_blocks(solved, X, self.n_jobs).z
+
+    def _pass(self, X, learned, rng):
+        return learned.run_pass(rng) * X.shape[0]
+
+    @property
+    def _learns(self):
+        return True
+
+    def _store(self, energy, dtype):
+        super()._store(energy, dtype)
+        encoder = energy.encoder
+        self._encoder = {"kind": next(name for name, kind in _ARCHITECTURES.items() if isinstance(encoder, kind))}
+        for field in fields(encoder):
+            value = getattr(encoder, field.name)
+            self._encoder[field.name] = to_numpy(value).astype(dtype) if np.ndim(value) else value
+
+    @property
+    def encoder_(self):
+        """The layers, on the device."""
+        check_is_fitted(self)
+        parts = {
+            name: to_device(value, self.device) if isinstance(value, np.ndarray) else value
+            for name, value in self._encoder.items()
+            if name != "kind"
+        }
+        return _ARCHITECTURES[self._encoder["kind"]](**parts)
+
+    @property
+    def energy_(self):
+        """The fitted `Energy`, on the device; its encoder predicts and does not pull."""
+        encoder, atoms = self.encoder_, to_device(self.components_, self.device)
+        return Energy(Dictionary(atoms), L1(positive=encoder.positive), self.lmbda_, encoder=encoder)
+
+    @property
+    def validation_loss_history_(self):
+        """The objective on the rows held out, after each pass."""
+        check_is_fitted(self)
+        return self._state["validation_loss"]
+
+    def _exact_energy(self):
+        return lasso_energy(self.components_, self.lmbda_, positive=self._encoder["positive"])
+
+    def _placed(self, x):
+        return to_device(x.astype(self.components_.dtype, copy=False), self.device)
+
+    def _encode(self, energy, y, z0=None):
+        n = y.shape[0]
+        return Solution(energy.encoder(y), np.full(n, self.n_layers + 1), np.zeros(n), np.ones(n, dtype=bool))
+
+    def refine(self, X, *, code_tol="auto"):
+        """Predictions, made exact where they are not near enough.
+
+        Rows whose relative duality gap is above ``code_tol`` go on by the exact solver, from their prediction.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Data.
+        code_tol : float or "auto", default="auto"
+            Largest relative duality gap of a code, as in `SparseCoder`: 1e-6 for float64 and 1e-4 for float32 data.
+
+        Returns
+        -------
+        array of shape (n_samples, n_components)
+            Codes, of the dtype of X.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Once, if codes did not reach ``code_tol``.
+        """
+        X, exact, encoder = self._validated(X), self._exact_energy(), self.encoder_
+        tol = resolved_tol(code_tol, X.dtype)
+
+        def refined(y):
+            z = to_numpy(encoder(self._placed(y))).astype(y.dtype, copy=False)
+            gaps = duality_gap(exact.given(y.astype(np.float64, copy=False)), z.astype(np.float64, copy=False))
+            solution, missed = Solution(z, np.zeros(len(y), dtype=np.int64), gaps, gaps <= tol), gaps > tol
+            if missed.any():
+                rest = exact_codes(exact, y[missed], z[missed], tol=tol)
+                for mine, theirs in zip(solution[:4], rest[:4], strict=True):
+                    mine[missed] = theirs
+            return solution
+
+        solution = _by_blocks(refined, X, self.n_jobs)
+        warn_unless_converged(solution, "Raise code_tol.")
+        return solution.z
+
+    def score(self, X, y=None):
+        """Minus the mean energy of the predictions, for one lmbda; energies of different lmbdas do not compare.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Data.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            Higher is better; that of exact codes is the most there is.
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def _review(self, X):
+        pass
+
+
+def _by_blocks(search, X, n_jobs):
+    """The `Solution` of all rows, from search(y) of each block."""
+
+    def work(rows):
+        gathered.add(rows, search(dense(X[rows])))
+
+    gathered = Gathered(X.shape[0])
+    each_block(work, X.shape[0], n_jobs)
+    return gathered.solution()
