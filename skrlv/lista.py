@@ -203,6 +203,8 @@ class LISTAEncoder(DictionaryModel):
         ValueError
             If X is not a finite matrix, codes do not fit it, or a parameter is out of its range.
         """
+        if codes is not None and self.dictionary is None:
+            raise ValueError("codes= are codes on given atoms: give these as dictionary=.")
         return self._fit(X, codes=codes)
 
     def _initial_energy(self, X, rng):
@@ -221,7 +223,7 @@ class LISTAEncoder(DictionaryModel):
         return Energy(decoder, L1(positive=encoder.positive), lmbda, encoder=encoder)
 
     def _learner(self, X, energy, rng, codes):
-        targets = self._targets(X, energy, codes)
+        targets = self._targets(X, codes)
 
         def load(rows):
             target = None if targets is None else self._placed(dense(targets[rows]).astype(X.dtype, copy=False))
@@ -235,11 +237,9 @@ class LISTAEncoder(DictionaryModel):
             patience=self.n_iter_no_change, batch_size=self._batch_size(X.shape[0]), **split,
         )  # fmt: skip
 
-    def _targets(self, X, energy, codes):
+    def _targets(self, X, codes):
         """What to predict: codes as a matrix that rows are taken from, None where energies judge."""
         if codes is not None:
-            if self.dictionary is None:
-                raise ValueError("codes= are codes on given atoms: give these as dictionary=.")
             return check_codes(codes, "codes", self.n_components_, X.shape[0])
         if self.objective == "energy":
             return None

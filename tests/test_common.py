@@ -11,7 +11,7 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_checks import NOT_GENERATED
 
-from skrlv import FISTACoder, SparseCoder, SparseCoderCV
+from skrlv import FISTACoder, LISTAEncoder, SparseCoder, SparseCoderCV
 from skrlv.regularizers import GroupL1
 
 ESTIMATORS = [
@@ -19,6 +19,9 @@ ESTIMATORS = [
     SparseCoder(8, lmbda=0.1, positive=True, split_sign=True, max_iter=5),
     SparseCoder(8, l2=0.5, positive_dictionary=True, max_iter=5),
     SparseCoderCV(8, lmbdas=[1.0, 0.1], cv=2, max_iter=5),
+    LISTAEncoder(8, max_iter=5),
+    LISTAEncoder(8, architecture="step", objective="energy", max_iter=5),
+    LISTAEncoder(8, architecture="alista", positive=True, max_iter=5),
     FISTACoder(8, max_iter=5),
     FISTACoder(8, regularizer="elastic_net", positive=True, max_iter=5),
     FISTACoder(8, regularizer=GroupL1(3), lmbda=0.1, max_iter=5, code_max_iter=10_000),

@@ -91,26 +91,30 @@ class ALISTA(Encoder):
         """D B^T: how much of each atom the analytic weights see in each."""
         return self.atoms @ self.analytic.T
 
-    def forward(self, y):
+    def forward(self, y, begun=None):
+        """``begun``: codes to go on from, and how many layers are behind them."""
         drive, tape = y @ self.analytic.T, []
-        z, k = zeros(drive.shape, like=drive), drive.shape[-1]
-        for t in range(self.n_layers + 1):
+        z, first = (zeros(drive.shape, like=drive), 0) if begun is None else begun
+        k = drive.shape[-1]
+        for t in range(first, self.n_layers + 1):
             slope = z @ self._mixing - drive if t else -drive
             passed = full((y.shape[0],), round(k * min(t * self.growth, self.most)), like=y)
             z, shrunk = shrunk_but_largest(z - self.steps[t] * slope, self.thresholds[t], passed, self.positive)
             tape.append((slope, z, shrunk))
-        return z, tape
+        return z, (first, tape)
 
     def vjp(self, tape, dz):
+        first, tape = tape
         xp = namespace(dz)
-        steps, thresholds = [], []
-        for t in range(self.n_layers, -1, -1):
-            slope, z, shrunk = tape[t]
+        steps, thresholds = xp.zeros_like(self.steps), xp.zeros_like(self.thresholds)
+        for t in range(self.n_layers, first - 1, -1):
+            slope, z, shrunk = tape[t - first]
             dv = xp.where(z != 0, dz, xp.zeros_like(dz))
-            thresholds.append(-xp.sum(dv * xp.sign(z) * shrunk))
-            steps.append(-xp.sum(dv * slope))
-            dz = dv - self.steps[t] * (dv @ self._mixing.T)
-        return {"steps": xp.stack(steps[::-1]), "thresholds": xp.stack(thresholds[::-1])}
+            thresholds[t] = -xp.sum(dv * xp.sign(z) * shrunk)
+            steps[t] = -xp.sum(dv * slope)
+            if t > first:
+                dz = dv - self.steps[t] * (dv @ self._mixing.T)
+        return {"steps": steps, "thresholds": thresholds}
 
     @property
     def parameters(self):

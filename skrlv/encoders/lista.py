@@ -132,26 +132,28 @@ class StepLISTA(Encoder):
     def n_layers(self):
         return self.steps.shape[0] - 1
 
-    def forward(self, y):
+    def forward(self, y, begun=None):
+        """``begun``: codes to go on from, and how many layers are behind them."""
         gram, drive = self.atoms @ self.atoms.T, y @ self.atoms.T
-        z, tape = zeros(drive.shape, like=drive), []
-        for t in range(self.n_layers + 1):
+        z, first = (zeros(drive.shape, like=drive), 0) if begun is None else begun
+        tape = []
+        for t in range(first, self.n_layers + 1):
             slope = z @ gram - drive if t else -drive
             z = soft_threshold(z - self.steps[t] * slope, self.lmbda * self.steps[t], self.positive)
             tape.append((slope, z))
-        return z, (gram, tape)
+        return z, (gram, first, tape)
 
     def vjp(self, tape, dz):
-        gram, tape = tape
+        gram, first, tape = tape
         xp = namespace(gram)
-        gradients = []
-        for t in range(self.n_layers, -1, -1):
-            slope, z = tape[t]
+        steps = xp.zeros_like(self.steps)
+        for t in range(self.n_layers, first - 1, -1):
+            slope, z = tape[t - first]
             dv, thresholds = soft_threshold_vjp(z, dz)
-            gradients.append(self.lmbda * xp.sum(thresholds) - xp.sum(dv * slope))
-            if t > 0:
+            steps[t] = self.lmbda * xp.sum(thresholds) - xp.sum(dv * slope)
+            if t > first:
                 dz = dv - self.steps[t] * (dv @ gram)
-        return {"steps": xp.stack(gradients[::-1])}
+        return {"steps": steps}
 
     @property
     def parameters(self):

@@ -10,7 +10,7 @@ from skrlv.learning.descent import Descent
 from skrlv.learning.minibatches import minibatches
 
 ROWS_AT_ONCE = 1024
-MOST_ROWS_FOR_NUMBERS = 2000
+MOST_ROWS_FOR_NUMBERS = 1000
 STEPS_PER_LAYER, STEPS_TOGETHER, TRIALS = 12, 20, 80
 TIGHTER = 0.8  # the threshold of a new layer, as a share of the last one's
 
@@ -120,7 +120,7 @@ class WeightLearner(EncoderLearner):
 class NumberLearner(EncoderLearner):
     """A few numbers per layer: layer by layer, each begun at the last one's numbers, then all together.
 
-    Quasi-Newton on up to 2,000 rows, which is soon done, and needs no rate. Numbers without a slope
+    Quasi-Newton on up to 1,000 rows, which is soon done, and needs no rate. Numbers without a slope
     (those of HyperLISTA) are searched for by a simplex.
     """
 
@@ -152,8 +152,9 @@ class NumberLearner(EncoderLearner):
     def _grown(self):
         """The last layer so far learns; those that follow are as it."""
         depth, whole = self._layers_done, self.best
-        short = whole.with_parameters({name: value[: depth + 1] for name, value in whole.parameters.items()})
-        learned = self._quasi_newton(short, slice(depth, depth + 1), STEPS_PER_LAYER)
+        begun = (_first_layers(whole, depth)(self._y), depth) if depth else None
+        short, last = _first_layers(whole, depth + 1), slice(depth, depth + 1)
+        learned = self._quasi_newton(short, last, STEPS_PER_LAYER, begun)
         fresh = {}
         for name, value in learned.parameters.items():
             fresh[name] = to_numpy(whole.parameters[name]).copy()
@@ -166,7 +167,7 @@ class NumberLearner(EncoderLearner):
             return self._quasi_newton(self.best, slice(None), STEPS_TOGETHER)
         return self._simplex(self.best)
 
-    def _quasi_newton(self, encoder, free, n_steps):
+    def _quasi_newton(self, encoder, free, n_steps, begun=None):
         start = {name: to_numpy(value).astype(np.float64) for name, value in encoder.parameters.items()}
         units = {name: np.where(value > 0.0, value, 1.0)[free] for name, value in start.items()}
         sizes = np.cumsum([unit.size for unit in units.values()])[:-1]
@@ -179,7 +180,7 @@ class NumberLearner(EncoderLearner):
 
         def loss(x):
             here = at(x)
-            z, tape = here.forward(self._y)
+            z, tape = here.forward(self._y, begun)
             losses, slope = prediction_loss(self._given, self._y, z, self._target)
             value = float(losses.mean()) / self._unit
             gradients = here.vjp(tape, slope / (len(losses) * self._unit))
@@ -213,6 +214,10 @@ class NumberLearner(EncoderLearner):
 
     def _grade(self, value):
         return 1.0 if self._target is None else 1.0 / max(value, np.finfo(np.float64).tiny)
+
+
+def _first_layers(encoder, n):
+    return encoder.with_parameters({name: value[:n] for name, value in encoder.parameters.items()})
 
 
 def _with_numbers(encoder, numbers):
