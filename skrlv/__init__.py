@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from skrlv._warmup import warmup
     from skrlv.lista import LISTAEncoder
     from skrlv.metrics import duality_gap, lmbda_grid, lmbda_max
+    from skrlv.predictive import PredictiveSparseDecomposition
     from skrlv.sparse_coding import FISTACoder, SparseCoder
     from skrlv.sparse_coding_cv import SparseCoderCV
     from skrlv.sparse_encoding import lmbda_path, sparse_encode
@@ -16,6 +17,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "FISTACoder": "sparse_coding",
     "LISTAEncoder": "lista",
+    "PredictiveSparseDecomposition": "predictive",
     "SparseCoder": "sparse_coding",
     "SparseCoderCV": "sparse_coding_cv",
     "duality_gap": "metrics",
@@ -29,6 +31,7 @@ _HOMES = {
 __all__ = [
     "FISTACoder",
     "LISTAEncoder",
+    "PredictiveSparseDecomposition",
     "SparseCoder",
     "SparseCoderCV",
     "duality_gap",

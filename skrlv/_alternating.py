@@ -69,7 +69,7 @@ class AlternatingModel(LatentVariableModel):
                 self._review(X)
         return self
 
-    def _learner(self, X, energy, rng):
+    def _learner(self, X, energy, rng, **given):
         """What `_pass` writes down."""
         return Learned(self._state, energy, self._remedy)
 

@@ -11,7 +11,7 @@ from skrlv._alternating import AlternatingModel
 from skrlv._arrays import is_numpy, to_device, to_device_of, to_numpy
 from skrlv._hold_out import hold_out, mixed
 from skrlv._rows import Rows, surveyed
-from skrlv._threads import dense, dense_blocks, each_block, one_blas_thread
+from skrlv._threads import ROWS_PER_BLOCK, dense, dense_blocks, each_block, one_blas_thread
 from skrlv._validation import check_dictionary
 from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
@@ -84,7 +84,7 @@ class DictionaryModel(LatentVariableModel):
         return learn_dictionary(state, energy, y, z, whole=whole, positive=positive, n_jobs=n_jobs)
 
     def _carried(self, state, z):
-        return z * to_device_of(state["scale"], z)
+        return z * to_device_of(state["scale"], z) if "scale" in state else z  # given atoms have none
 
     def _store(self, energy, dtype):
         self.components_ = to_numpy(energy.decoder.atoms).astype(dtype)
@@ -111,6 +111,17 @@ class DictionaryModel(LatentVariableModel):
         return self._state[name]
 
 
+def by_blocks(search, n_rows, n_jobs, size=ROWS_PER_BLOCK):
+    """The `Solution` of all rows, from search(rows) of each block."""
+
+    def work(rows):
+        gathered.add(rows, search(rows))
+
+    gathered = Gathered(n_rows)
+    each_block(work, n_rows, n_jobs, size)
+    return gathered.solution()
+
+
 class Coder(DictionaryModel, AlternatingModel):
     """A dictionary model without an encoder: its codes are searched for, in `fit` as in `transform`."""
 
@@ -119,11 +130,9 @@ class Coder(DictionaryModel, AlternatingModel):
             return self._encode(energy, y, z0)
 
         def search(rows):
-            gathered.add(rows, self._encode(energy, y[rows], None if z0 is None else z0[rows]))
+            return self._encode(energy, y[rows], None if z0 is None else z0[rows])
 
-        gathered = Gathered(len(y))
-        each_block(search, len(y), self.n_jobs, size=ROWS_PER_THREAD)
-        return gathered.solution()
+        return by_blocks(search, len(y), self.n_jobs, ROWS_PER_THREAD)
 
     def score(self, X, y=None):
         r"""R^2 on held-out features, which ranks lmbda: energies cannot, since a smaller lmbda always wins.

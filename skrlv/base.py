@@ -39,7 +39,7 @@ class LatentVariableModel(
         """The Energy that learning starts from."""
 
     @abstractmethod
-    def _learner(self, X, energy, rng):
+    def _learner(self, X, energy, rng, **given):
         """What learns in `fit`: it has the state and the energy so far, says when it has settled, and may complain."""
 
     @abstractmethod

@@ -98,7 +98,7 @@ class Energy:
         return self.decoder.lipschitz * self.cost.curvature + self.encoder_weight
 
     def slope(self, y, z):
-        """A subgradient of the energy in z, shaped like z."""
+        """A subgradient of the energy in z, shaped like z; for regularizers of the L1 family."""
         return DecoderLandscape(self, y, self._prediction(y)).grad(z) + self.lmbda * self.regularizer.slope(z)
 
     def _prediction(self, y):

@@ -1,33 +1,34 @@
 """Roof: codes predicted by an unrolled solver (LISTAEncoder)."""
 
-from dataclasses import fields
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from skrlv._arrays import check_device, to_device, to_numpy
+from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import Interval, StrOptions, _fit_context
-from skrlv._dictionary_model import DictionaryModel
+from skrlv._dictionary_model import by_blocks
+from skrlv._encoder_model import EncoderModel, predicted
 from skrlv._rows import Rows
-from skrlv._threads import dense, each_block
+from skrlv._threads import dense
 from skrlv._validation import ENCODING_PARAMETERS, check_codes, lasso_energy
 from skrlv.base import warn_unless_converged
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ALISTA, LISTA, HyperLISTA, StepLISTA
 from skrlv.energy import Energy
-from skrlv.inference import Gathered, Solution, duality_gap
+from skrlv.inference import Solution, duality_gap
 from skrlv.learning import NumberLearner, WeightLearner
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
 from skrlv.sparse_encoding import exact_codes, resolved_tol
 
-_ARCHITECTURES = {"lista": LISTA, "step": StepLISTA, "alista": ALISTA, "hyperlista": HyperLISTA}
+_ARCHITECTURES: dict[str, Any] = {"lista": LISTA, "step": StepLISTA, "alista": ALISTA, "hyperlista": HyperLISTA}
 _REFINE = "refine gives codes with a certificate."
 
 
-class LISTAEncoder(DictionaryModel):
+class LISTAEncoder(EncoderModel):
     r"""Sparse codes predicted by a few layers, unrolled from ISTA and then learned.
 
     .. math:: z_0 = \mathrm{sh}_{\theta}(W x), \qquad z_t = \mathrm{sh}_{\theta}(W x + S z_{t-1}), \quad t = 1..T
@@ -175,10 +176,6 @@ class LISTAEncoder(DictionaryModel):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _validate_params(self):
-        super()._validate_params()
-        check_device(self.device)
-
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, *, codes=None):
         """Learn the atoms, unless they are given, and to predict codes on them.
@@ -222,8 +219,8 @@ class LISTAEncoder(DictionaryModel):
         encoder = _ARCHITECTURES[self.architecture].unrolled(decoder, lmbda, self.n_layers, **options)
         return Energy(decoder, L1(positive=encoder.positive), lmbda, encoder=encoder)
 
-    def _learner(self, X, energy, rng, codes):
-        targets = self._targets(X, codes)
+    def _learner(self, X, energy, rng, **given):
+        targets = self._targets(X, given["codes"])
 
         def load(rows):
             target = None if targets is None else self._placed(dense(targets[rows]).astype(X.dtype, copy=False))
@@ -245,11 +242,11 @@ class LISTAEncoder(DictionaryModel):
             return None
         exact, tol = self._exact_energy(), resolved_tol("auto", X.dtype)
 
-        def solved(y):
-            solution = exact_codes(exact, y, None, tol=tol)
+        def search(rows):
+            solution = exact_codes(exact, dense(X[rows]), None, tol=tol)
             return solution._replace(z=sparse.csr_matrix(solution.z))
 
-        return _by_blocks(solved, X, self.n_jobs).z
+        return by_blocks(search, X.shape[0], self.n_jobs).z
 
     def _pass(self, X, learned, rng):
         return learned.run_pass(rng) * X.shape[0]
@@ -258,31 +255,6 @@ class LISTAEncoder(DictionaryModel):
     def _learns(self):
         return True
 
-    def _store(self, energy, dtype):
-        super()._store(energy, dtype)
-        encoder = energy.encoder
-        self._encoder = {"kind": next(name for name, kind in _ARCHITECTURES.items() if isinstance(encoder, kind))}
-        for field in fields(encoder):
-            value = getattr(encoder, field.name)
-            self._encoder[field.name] = to_numpy(value).astype(dtype) if np.ndim(value) else value
-
-    @property
-    def encoder_(self):
-        """The layers, on the device."""
-        check_is_fitted(self)
-        parts = {
-            name: to_device(value, self.device) if isinstance(value, np.ndarray) else value
-            for name, value in self._encoder.items()
-            if name != "kind"
-        }
-        return _ARCHITECTURES[self._encoder["kind"]](**parts)
-
-    @property
-    def energy_(self):
-        """The fitted `Energy`, on the device; its encoder predicts and does not pull."""
-        encoder, atoms = self.encoder_, to_device(self.components_, self.device)
-        return Energy(Dictionary(atoms), L1(positive=encoder.positive), self.lmbda_, encoder=encoder)
-
     @property
     def validation_loss_history_(self):
         """The objective on the rows held out, after each pass."""
@@ -290,14 +262,10 @@ class LISTAEncoder(DictionaryModel):
         return self._state["validation_loss"]
 
     def _exact_energy(self):
-        return lasso_energy(self.components_, self.lmbda_, positive=self._encoder["positive"])
-
-    def _placed(self, x):
-        return to_device(x.astype(self.components_.dtype, copy=False), self.device)
+        return lasso_energy(self.components_, self.lmbda_, positive=self._positive)
 
     def _encode(self, energy, y, z0=None):
-        n = y.shape[0]
-        return Solution(energy.encoder(y), np.full(n, self.n_layers + 1), np.zeros(n), np.ones(n, dtype=bool))
+        return predicted(energy, y)
 
     def refine(self, X, *, code_tol="auto"):
         """Predictions, made exact where they are not near enough.
@@ -324,47 +292,16 @@ class LISTAEncoder(DictionaryModel):
         X, exact, encoder = self._validated(X), self._exact_energy(), self.encoder_
         tol = resolved_tol(code_tol, X.dtype)
 
-        def refined(y):
+        def refined(rows):
+            y = dense(X[rows])
             z = to_numpy(encoder(self._placed(y))).astype(y.dtype, copy=False)
             gaps = duality_gap(exact.given(y.astype(np.float64, copy=False)), z.astype(np.float64, copy=False))
-            solution, missed = Solution(z, np.zeros(len(y), dtype=np.int64), gaps, gaps <= tol), gaps > tol
+            n_iter, converged, missed = np.zeros(len(y), dtype=np.int64), gaps <= tol, gaps > tol
             if missed.any():
                 rest = exact_codes(exact, y[missed], z[missed], tol=tol)
-                for mine, theirs in zip(solution[:4], rest[:4], strict=True):
-                    mine[missed] = theirs
-            return solution
+                z[missed], n_iter[missed], gaps[missed], converged[missed] = rest[:4]
+            return Solution(z, n_iter, gaps, converged)
 
-        solution = _by_blocks(refined, X, self.n_jobs)
+        solution = by_blocks(refined, X.shape[0], self.n_jobs)
         warn_unless_converged(solution, "Raise code_tol.")
         return solution.z
-
-    def score(self, X, y=None):
-        """Minus the mean energy of the predictions, for one lmbda; energies of different lmbdas do not compare.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Data.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-            Higher is better; that of exact codes is the most there is.
-        """
-        return float(np.mean(self.score_samples(X)))
-
-    def _review(self, X):
-        pass
-
-
-def _by_blocks(search, X, n_jobs):
-    """The `Solution` of all rows, from search(y) of each block."""
-
-    def work(rows):
-        gathered.add(rows, search(dense(X[rows])))
-
-    gathered = Gathered(X.shape[0])
-    each_block(work, X.shape[0], n_jobs)
-    return gathered.solution()

@@ -44,6 +44,10 @@ class Regularizer(ABC):
     def prox(self, v, t):
         """argmin over z of 1/2 norm(z - v)^2 + t R(z), shaped like v; t >= 0 is a number."""
 
+    def slope(self, z):
+        """A subgradient of R, shaped like z: of the magnitude of a zero it is zero."""
+        raise TypeError(f"{type(self).__name__} has no slope.")
+
 
 class LassoFamily(Regularizer):
     r"""Regularizers of the form :math:`\sum_j t_j |z_j| + \frac{r}{2} z_j^2`, for which exact kernels exist."""
@@ -55,10 +59,6 @@ class LassoFamily(Regularizer):
     @abstractmethod
     def ridge(self, lmbda):
         """The r of lmbda R, a number."""
-
-    @abstractmethod
-    def slope(self, z):
-        """A subgradient of R, shaped like z: of the magnitude of a zero it is zero."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_checks import NOT_GENERATED
 
-from skrlv import FISTACoder, LISTAEncoder, SparseCoder, SparseCoderCV
+from skrlv import FISTACoder, LISTAEncoder, PredictiveSparseDecomposition, SparseCoder, SparseCoderCV
 from skrlv.regularizers import GroupL1
 
 ESTIMATORS = [
@@ -22,6 +22,8 @@ ESTIMATORS = [
     LISTAEncoder(8, max_iter=5),
     LISTAEncoder(8, architecture="step", objective="energy", max_iter=5),
     LISTAEncoder(8, architecture="alista", positive=True, max_iter=5),
+    PredictiveSparseDecomposition(8, max_iter=5),
+    PredictiveSparseDecomposition(8, encoder="shrinkage", positive=True, inference="argmin", max_iter=5),
     FISTACoder(8, max_iter=5),
     FISTACoder(8, regularizer="elastic_net", positive=True, max_iter=5),
     FISTACoder(8, regularizer=GroupL1(3), lmbda=0.1, max_iter=5, code_max_iter=10_000),

@@ -8,7 +8,7 @@ Kavukcuoglu, Ranzato, LeCun, Fast Inference in Sparse Coding Algorithms with App
 from dataclasses import dataclass
 from typing import Any
 
-from skrlv._arrays import namespace, soft_threshold, soft_threshold_vjp
+from skrlv._arrays import full, namespace, soft_threshold, soft_threshold_vjp
 from skrlv.encoders.encoder import Encoder
 
 
@@ -29,6 +29,14 @@ class TanhEncoder(Encoder):
     weights: Any
     bias: Any
     gain: Any
+
+    @classmethod
+    def first_step(cls, decoder, data_unit):
+        """Nearly the first step of ISTA without a threshold, for rows whose entries are about ``data_unit``."""
+        atoms = decoder.atoms
+        length = data_unit * atoms.shape[1] ** 0.5
+        numbers = (full(atoms.shape[:1], value, like=atoms) for value in (0.0, length / decoder.lipschitz))
+        return cls(atoms / length, *numbers)
 
     def forward(self, y):
         squashed = namespace(y).tanh(y @ self.weights.T + self.bias)
@@ -69,6 +77,13 @@ class ShrinkageEncoder(Encoder):
     thresholds: Any
     gain: Any
     positive: bool = False
+
+    @classmethod
+    def first_step(cls, decoder, lmbda, *, positive=False):
+        """The first step of ISTA."""
+        atoms, L = decoder.atoms, decoder.lipschitz
+        thresholds, gain = (full(atoms.shape[:1], value, like=atoms) for value in (lmbda / L, 1.0))
+        return cls(atoms / L, thresholds, gain, positive)
 
     @property
     def non_negative(self):

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 
 from skrlv._arrays import as_kernel_takes
+from skrlv.encoders import ZeroEncoder
 from skrlv.inference.duality import duality_gap
 from skrlv.inference.homotopy import homotopy_path, path_thresholds, walked
 from skrlv.inference.problem import lasso_start
@@ -23,7 +24,8 @@ def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
     Parameters
     ----------
     energy : Energy
-        In float64, quadratic, under L1, with no encoder but `ZeroEncoder`; its own lmbda is not used.
+        In float64, quadratic, under L1; its own lmbda is not used. With another encoder than `ZeroEncoder` all is done
+        in float64.
     y : array of shape (n_samples, n_features)
         Data, float32.
     lmbdas : sequence of float
@@ -38,7 +40,7 @@ def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
     list of Solution
         One per lmbda, with codes in float32.
     """
-    if tol < _ROUNDED:
+    if tol < _ROUNDED or not (energy.encoder is None or isinstance(energy.encoder, ZeroEncoder)):
         return _in_double(energy, y, lmbdas, z0, tol)
     solutions = _in_single(energy, y, lmbdas, z0, tol)
     for lmbda, solution in zip(lmbdas, solutions, strict=True):

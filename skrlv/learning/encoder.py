@@ -1,5 +1,6 @@
 """How an encoder learns to predict codes, or codes of low energy: many weights by Adam, few numbers by quasi-Newton."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,7 @@ def prediction_loss(energy, y, z, target):
     return 0.5 * squares_per_sample(z - target), z - target
 
 
-class EncoderLearner:
+class EncoderLearner(ABC):
     """What the two ways to learn share: rows to learn from, rows to judge by, and the best encoder so far.
 
     Parameters
@@ -46,6 +47,11 @@ class EncoderLearner:
         self._learned_from, self._judged_by = order[n_held_out:], order[:n_held_out] if n_held_out else order
         self._losses: list[float] = []
         self._unit = self._mean_loss(energy.encoder) or 1.0
+
+    @property
+    @abstractmethod
+    def best(self):
+        """The best encoder so far."""
 
     @property
     def energy(self):
@@ -128,9 +134,13 @@ class NumberLearner(EncoderLearner):
 
     def __init__(self, energy, load, n_samples, **split):
         super().__init__(energy, load, n_samples, **split)
-        self.best = energy.encoder
+        self._best = energy.encoder
         self._y, self._target = load(np.sort(self._learned_from[:MOST_ROWS_FOR_NUMBERS]))
         self._layers_done, self._done = 0, False
+
+    @property
+    def best(self):
+        return self._best
 
     def run_pass(self, rng):
         """One more layer, or all of them together: -> mean energy of predictions before that."""
@@ -142,7 +152,7 @@ class NumberLearner(EncoderLearner):
         before = self._losses[-1] if self._losses else 1.0
         self._done = not grows and loss > (1.0 - 1e-3) * before
         if grows or loss <= before:
-            self.best = candidate
+            self._best = candidate
         self._losses.append(loss)
         return spent
 

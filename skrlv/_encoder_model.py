@@ -1,0 +1,79 @@
+"""Between base and the roof: dictionary models with an encoder."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skrlv._arrays import check_device, to_device, to_numpy
+from skrlv._dictionary_model import DictionaryModel
+from skrlv.decoders import Dictionary
+from skrlv.encoders import ALISTA, LISTA, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder
+from skrlv.energy import Energy
+from skrlv.inference import Solution
+from skrlv.regularizers import L1
+
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (ALISTA, LISTA, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder)
+}
+
+
+class EncoderModel(DictionaryModel):
+    """A model that predicts codes under L1."""
+
+    def _validate_params(self):
+        super()._validate_params()
+        check_device(self.device)
+
+    def _store(self, energy, dtype):
+        super()._store(energy, dtype)
+        encoder = energy.encoder
+        self._encoder = {"kind": type(encoder).__name__}
+        for field in fields(encoder):
+            value = getattr(encoder, field.name)
+            self._encoder[field.name] = to_numpy(value).astype(dtype) if np.ndim(value) else value
+        self._positive, self._encoder_weight = energy.regularizer.positive, energy.encoder_weight
+
+    @property
+    def encoder_(self):
+        """The fitted encoder, on the device."""
+        check_is_fitted(self)
+        parts = {
+            name: to_device(value, self.device) if isinstance(value, np.ndarray) else value
+            for name, value in self._encoder.items()
+            if name != "kind"
+        }
+        return _KINDS[self._encoder["kind"]](**parts)
+
+    @property
+    def energy_(self):
+        """The fitted `Energy`, on the device."""
+        decoder = Dictionary(to_device(self.components_, self.device))
+        return Energy(decoder, L1(positive=self._positive), self.lmbda_, self.encoder_, self._encoder_weight)
+
+    def _placed(self, x):
+        return to_device(x.astype(self.components_.dtype, copy=False), self.device)
+
+    def score(self, X, y=None):
+        """Minus the mean energy of the codes that `transform` gives; energies of different lmbdas do not compare.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Data.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            Higher is better; that of exact codes is the most there is.
+        """
+        return float(np.mean(self.score_samples(X)))
+
+
+def predicted(energy, y):
+    """The encoder's codes as a `Solution`."""
+    n = y.shape[0]
+    return Solution(energy.encoder(y), np.zeros(n, dtype=np.int64), np.zeros(n), np.ones(n, dtype=bool))

@@ -1,0 +1,232 @@
+"""Roof: sparse codes and an encoder that agree with each other (PredictiveSparseDecomposition)."""
+
+from dataclasses import replace
+from numbers import Real
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skrlv._alternating import AlternatingModel
+from skrlv._arrays import double, is_numpy, squares_per_sample, to_device_of, to_numpy
+from skrlv._compat import Interval, StrOptions
+from skrlv._dictionary_model import ROWS_PER_THREAD, by_blocks
+from skrlv._encoder_model import EncoderModel, predicted
+from skrlv.decoders import Dictionary
+from skrlv.encoders import LISTA, ShrinkageEncoder, TanhEncoder
+from skrlv.energy import Energy
+from skrlv.inference import fista_restart
+from skrlv.learning import adam_step
+from skrlv.regularizers import L1
+from skrlv.sparse_coding import SparseCoder
+from skrlv.sparse_encoding import exact_codes, resolved_tol
+
+STEPS_AT_FULL_RATE = 200
+
+
+class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
+    r"""Predictive sparse decomposition: sparse codes that an encoder can predict, and the encoder.
+
+    .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1 + \tfrac{w}{2} \|z - \mathrm{Enc}(x)\|_2^2
+
+    `fit` finds the codes of a batch, which minimise the whole energy, then moves the atoms D towards the data and the
+    encoder towards the codes. `transform` gives the prediction, or the minimum.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Number of atoms; None is min(n_features, 256).
+    lmbda : float or "auto", default="auto"
+        Weight of the L1 term, >= 0, in the unit of X, as in `SparseCoder`.
+    encoder_weight : float, default=1.0
+        w, >= 0: how strongly codes are drawn to their prediction. With 0 the encoder only learns to follow.
+    encoder : {"tanh", "shrinkage", "lista"}, default="tanh"
+        Enc: :math:`g \odot \tanh(W x + b)`, :math:`g \odot \mathrm{sh}_\theta(W x)`, which can be exactly zero, or
+        the layers of `LISTAEncoder` with one use of S.
+    inference : {"encoder", "argmin"}, default="encoder"
+        What `transform` gives: the prediction, by one product of matrices, or the minimum of the energy.
+    positive : bool, default=False
+        Whether codes are non-negative; not with "tanh".
+    dictionary : array-like of shape (n_components, n_features) or None, default=None
+        Atoms to use as they are, the encoder alone learns. None learns both.
+    dictionary_init : array-like of shape (n_components, n_features), "k-means++" or None, default=None
+        Atoms to start from, as in `SparseCoder`.
+    max_iter : int, default=100
+        Most passes over the data.
+    batch_size : int or "auto", default="auto"
+        Rows per update; "auto" is 256.
+    learning_rate_init : float, default=1e-2
+        Rate of Adam for the encoder, which falls as one over the root of the steps.
+    tol : float, default=1e-3
+        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
+    code_tol : float or "auto", default="auto"
+        Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data.
+    device : str, default="cpu"
+        "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run the array code on torch, and find codes by FISTA.
+    n_jobs : int or None, default=None
+        Threads; None is all cores of the process, or a joblib worker's share.
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial atoms and the batches.
+
+    Attributes
+    ----------
+    components_ : array of shape (n_components, n_features)
+        Atoms, of the dtype of X.
+    n_components_ : int
+        Number of atoms.
+    lmbda_ : float
+        The weight in use.
+    encoder_ : Encoder
+        The encoder, see `skrlv.encoders`.
+    prediction_error_history_ : array of shape (n_steps,)
+        Mean of :math:`\|z - \mathrm{Enc}(x)\|^2` in each batch, before its update.
+    energy_history_ : array of shape (n_iter_,)
+        Mean energy per sample over each pass, each batch before its own update.
+    n_iter_ : int
+        Passes over the data; with `partial_fit`, batches.
+    atom_usage_ : array of shape (n_components,)
+        Share of the samples that use each atom, as far as learning remembers them; not where atoms were given.
+    n_features_in_ : int
+        Width of X.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names of X, where it had string names.
+
+    See Also
+    --------
+    LISTAEncoder : Predicts the codes of atoms that know nothing of it.
+
+    References
+    ----------
+    Kavukcuoglu, Ranzato, LeCun, Fast Inference in Sparse Coding Algorithms with Applications to Object Recognition,
+    2008. It has no halves: its lambda is 2 lmbda, its alpha encoder_weight.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrlv import PredictiveSparseDecomposition
+    >>> X = load_digits().data / 16
+    >>> model = PredictiveSparseDecomposition(32, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (1797, 32)
+    >>> exact = model.set_params(inference="argmin").transform(X)
+    >>> bool((exact == 0).mean() > 0.5)
+    True
+    """
+
+    _parameter_constraints = {
+        **{
+            name: SparseCoder._parameter_constraints[name]
+            for name in (
+                "n_components", "lmbda", "positive", "dictionary", "dictionary_init", "max_iter", "batch_size", "tol",
+                "code_tol", "n_jobs", "random_state",
+            )
+        },
+        "encoder_weight": [Interval(Real, 0, None, closed="left")],
+        "encoder": [StrOptions({"tanh", "shrinkage", "lista"})],
+        "inference": [StrOptions({"encoder", "argmin"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "device": [str],
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        lmbda="auto",
+        encoder_weight=1.0,
+        encoder="tanh",
+        inference="encoder",
+        positive=False,
+        dictionary=None,
+        dictionary_init=None,
+        max_iter=100,
+        batch_size="auto",
+        learning_rate_init=1e-2,
+        tol=1e-3,
+        code_tol="auto",
+        device="cpu",
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.lmbda = lmbda
+        self.encoder_weight = encoder_weight
+        self.encoder = encoder
+        self.inference = inference
+        self.positive = positive
+        self.dictionary = dictionary
+        self.dictionary_init = dictionary_init
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.tol = tol
+        self.code_tol = code_tol
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _validate_params(self):
+        super()._validate_params()
+        if self.positive and self.encoder == "tanh":
+            raise ValueError("positive=True needs encoder='shrinkage' or 'lista': tanh takes both signs.")
+
+    def _initial_energy(self, X, rng):
+        self._data_unit = self._rows(X).survey().rms or 1.0
+        return super()._initial_energy(X, rng)
+
+    def _energy(self, atoms, lmbda):
+        decoder, positive = Dictionary(double(atoms) if is_numpy(atoms) else atoms), bool(self.positive)
+        if self.encoder == "tanh":
+            encoder = TanhEncoder.first_step(decoder, self._data_unit)
+        elif self.encoder == "shrinkage":
+            encoder = ShrinkageEncoder.first_step(decoder, lmbda, positive=positive)
+        else:
+            encoder = LISTA.unrolled(decoder, lmbda, 1, positive=positive)
+        return Energy(decoder, L1(positive=positive), lmbda, encoder, self.encoder_weight)
+
+    def _infer(self, energy, y, z0, rng):
+        if not is_numpy(y):
+            return self._search(energy, y)
+        return by_blocks(lambda rows: self._search(energy, y[rows]), len(y), self.n_jobs, ROWS_PER_THREAD)
+
+    def _encode(self, energy, y, z0=None):
+        return predicted(energy, y) if self.inference == "encoder" else self._search(energy, y)
+
+    def _search(self, energy, y):
+        """The minimum of the whole energy, from the prediction."""
+        tol = resolved_tol(self.code_tol, self.components_.dtype)
+        if not is_numpy(y):
+            return fista_restart(energy.given(y), tol=tol)
+        decoder = Dictionary(double(energy.decoder.atoms))
+        return exact_codes(replace(energy, decoder=decoder), y, None, tol=tol)
+
+    def _update(self, state, energy, y, z, whole):
+        moved = energy
+        if self.dictionary is None:
+            state, moved = super()._update(state, energy, y, z, whole)
+            z = self._carried(state, z)
+        encoder, count = energy.encoder, state.get("n_steps", 0)
+        prediction, tape = encoder.forward(y)
+        error = prediction - z
+        gradients = encoder.vjp(tape, error / (y.shape[0] * self._data_unit**2))
+        units = {name: self._data_unit ** encoder.units.get(name, 0) for name in encoder.parameters}
+        rate = self.learning_rate_init / np.sqrt(1.0 + count / STEPS_AT_FULL_RATE)
+        moments = _converted(state.get("moments", {}), lambda x: to_device_of(x, error))
+        moments, parameters = adam_step(moments, encoder.parameters, gradients, rate, units)
+        errors = np.append(state.get("prediction_errors", []), to_numpy(squares_per_sample(error)).mean())
+        own = {"moments": _converted(moments, to_numpy), "n_steps": count + 1, "prediction_errors": errors}
+        return state | own, replace(moved, encoder=encoder.with_parameters(parameters))
+
+    @property
+    def prediction_error_history_(self):
+        """Mean squared length of z - Enc(x) in each batch, before its update."""
+        check_is_fitted(self)
+        return self._state["prediction_errors"]
+
+    @property
+    def _learns(self):
+        return True
+
+
+def _converted(moments, convert):
+    """Adam's moments as arrays of another library."""
+    return {name: value if name == "count" else tuple(map(convert, value)) for name, value in moments.items()}
