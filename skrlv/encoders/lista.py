@@ -69,12 +69,12 @@ class LISTA(Encoder):
         y, codes = tape
         xp = namespace(y)
         gradients = {name: xp.zeros_like(value) for name, value in self.parameters.items()}
-        driven = [None] * self.weights.shape[0]
+        driven = [xp.zeros_like(dz)] * self.weights.shape[0]
         for t in range(self.n_layers, -1, -1):
             dv, thresholds = soft_threshold_vjp(codes[t], dz)
             gradients["thresholds"][_which(self.thresholds, t), :] += thresholds
             own = _which(self.weights, t)
-            driven[own] = dv if driven[own] is None else driven[own] + dv
+            driven[own] = driven[own] + dv
             if t > 0:
                 gradients["lateral"][_which(self.lateral, t - 1), :, :] += dv.T @ codes[t - 1]
                 dz = dv @ _own(self.lateral, t - 1)
