@@ -21,6 +21,7 @@ from skrlv.sparse_coding import SparseCoder
 from skrlv.sparse_encoding import exact_codes, resolved_tol
 
 STEPS_AT_FULL_RATE = 200
+_PREFIX = "adam_"
 
 
 class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
@@ -204,17 +205,19 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         if self.dictionary is None:
             state, moved = super()._update(state, energy, y, z, whole)
             z = self._carried(state, z)
-        encoder, count = energy.encoder, state.get("n_steps", 0)
+        encoder = energy.encoder
         prediction, tape = encoder.forward(y)
         error = prediction - z
         gradients = encoder.vjp(tape, error / (y.shape[0] * self._data_unit**2))
         units = {name: self._data_unit ** encoder.units.get(name, 0) for name in encoder.parameters}
-        rate = self.learning_rate_init / np.sqrt(1.0 + count / STEPS_AT_FULL_RATE)
-        moments = _converted(state.get("moments", {}), lambda x: to_device_of(x, error))
+        moments = _moments(state, error)
+        rate = self.learning_rate_init / np.sqrt(1.0 + moments.get("count", 0) / STEPS_AT_FULL_RATE)
         moments, parameters = adam_step(moments, encoder.parameters, gradients, rate, units)
         errors = np.append(state.get("prediction_errors", []), to_numpy(squares_per_sample(error)).mean())
-        own = {"moments": _converted(moments, to_numpy), "n_steps": count + 1, "prediction_errors": errors}
-        return state | own, replace(moved, encoder=encoder.with_parameters(parameters))
+        state = state | {
+            _PREFIX + name: to_numpy(value) if np.ndim(value) else value for name, value in moments.items()
+        }
+        return state | {"prediction_errors": errors}, replace(moved, encoder=encoder.with_parameters(parameters))
 
     @property
     def prediction_error_history_(self):
@@ -227,6 +230,7 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         return True
 
 
-def _converted(moments, convert):
-    """Adam's moments as arrays of another library."""
-    return {name: value if name == "count" else tuple(map(convert, value)) for name, value in moments.items()}
+def _moments(state, like):
+    """Adam's, as they are kept in the state, on the device of ``like``."""
+    kept = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+    return {name: to_device_of(value, like) if np.ndim(value) else value for name, value in kept.items()}

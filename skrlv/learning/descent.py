@@ -22,7 +22,7 @@ def adam_step(moments, parameters, gradients, rate, units):
     Parameters
     ----------
     moments : dict
-        What the last step returned, or empty.
+        What the last step returned, or empty; arrays, and the number of steps as "count".
     parameters, gradients : dict of arrays
         By the same names.
     rate : float
@@ -40,11 +40,12 @@ def adam_step(moments, parameters, gradients, rate, units):
     next_moments, moved = {"count": count}, {}
     for name, value in parameters.items():
         slope, xp = gradients[name] * units[name], namespace(value)
-        mean, square = moments.get(name, (xp.zeros_like(value), xp.zeros_like(value)))
+        mean, square = (moments.get(f"{moment}_{name}", xp.zeros_like(value)) for moment in ("mean", "square"))
         mean = MEAN_DECAY * mean + (1.0 - MEAN_DECAY) * slope
         square = SQUARE_DECAY * square + (1.0 - SQUARE_DECAY) * slope**2
         step = (mean / mean_weight) / (xp.sqrt(square / square_weight) + 1e-8)
-        next_moments[name], moved[name] = (mean, square), value - (rate * units[name]) * step
+        next_moments |= {f"mean_{name}": mean, f"square_{name}": square}
+        moved[name] = value - (rate * units[name]) * step
     return next_moments, moved
 
 
