@@ -127,6 +127,29 @@ def test_the_best_weights_on_rows_held_out_are_kept(digits, atoms):
     assert 0.5 * code_error(encoder, held_out) == pytest.approx(history.min(), rel=1e-9)
 
 
+@pytest.mark.parametrize("architecture", ["lista", "step"])
+def test_interrupted_it_keeps_its_last_pass(architecture, digits, atoms, monkeypatch):
+    settings = {"lmbda": 0.3, "dictionary": atoms, "architecture": architecture, "random_state": 0}
+    whole, passes = LISTAEncoder(**settings, max_iter=2).fit(digits[:300]), []
+    real = LISTAEncoder._pass
+
+    def stop(self, *args):
+        if len(passes) == 2:
+            raise KeyboardInterrupt
+        passes.append(1)
+        return real(self, *args)
+
+    monkeypatch.setattr(LISTAEncoder, "_pass", stop)
+    encoder = LISTAEncoder(**settings)
+    with pytest.raises(KeyboardInterrupt):
+        encoder.fit(digits[:300])
+    np.testing.assert_array_equal(encoder.transform(digits), whole.transform(digits))
+    again = LISTAEncoder(**settings)
+    with pytest.raises(KeyboardInterrupt):  # before the first pass
+        again.fit(digits[:300])
+    assert not hasattr(again, "components_")
+
+
 def test_a_rate_that_diverges_is_caught_and_reported(digits, atoms):
     encoder = LISTAEncoder(lmbda=0.3, dictionary=atoms, learning_rate_init=1e3, max_iter=60, random_state=0)
     with pytest.warns(ConvergenceWarning, match="Lower learning_rate_init"):

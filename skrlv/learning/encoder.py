@@ -60,8 +60,8 @@ class EncoderLearner(ABC):
 
     @property
     def state(self):
-        """The loss on the rows held out, after each pass."""
-        return {"validation_loss": np.asarray(self._losses) * self._unit}
+        """The loss on the rows held out, after each pass; nothing before the first."""
+        return {"validation_loss": np.asarray(self._losses) * self._unit} if self._losses else {}
 
     def _mean_loss(self, encoder):
         """On the rows held out."""
@@ -82,7 +82,7 @@ class WeightLearner(EncoderLearner):
         super().__init__(energy, load, n_samples, **split)
         encoder = self._encoder = energy.encoder
         units = {name: data_unit ** encoder.units.get(name, 0) for name in encoder.parameters}
-        self._batch_size, self._first_rate = batch_size, rate
+        self._batch_size = batch_size
         self._descent = Descent(encoder.parameters, rate=rate, units=units, tol=tol, patience=patience)
 
     @property
