@@ -43,7 +43,7 @@ class LISTAEncoder(EncoderModel):
     lmbda : float or "auto", default="auto"
         Weight of the L1 term, >= 0, in the unit of X, as in `SparseCoder`.
     n_layers : int, default=3
-        T, the uses of S, at least 0.
+        T, the uses of S, at least 0. More are better for "lista" and "step"; for the others a few may do as well.
     architecture : {"lista", "step", "alista", "hyperlista"}, default="lista"
         What is learned. "lista": W, S and a threshold per atom. "step": a step per layer of ISTA. "alista": a step
         and a threshold per layer, with W and S from the atoms in closed form. "hyperlista": three numbers, from which
@@ -202,6 +202,8 @@ class LISTAEncoder(EncoderModel):
         """
         if codes is not None and self.dictionary is None:
             raise ValueError("codes= are codes on given atoms: give these as dictionary=.")
+        if codes is not None and self.objective == "energy":
+            raise ValueError("objective='energy' needs no codes=; leave one of them out.")
         return self._fit(X, codes=codes)
 
     def _initial_energy(self, X, rng):
@@ -237,7 +239,10 @@ class LISTAEncoder(EncoderModel):
     def _targets(self, X, codes):
         """What to predict: codes as a matrix that rows are taken from, None where energies judge."""
         if codes is not None:
-            return check_codes(codes, "codes", self.n_components_, X.shape[0])
+            codes = check_codes(codes, "codes", self.n_components_, X.shape[0])
+            if self.positive and (codes < 0.0).any():
+                raise ValueError("codes has negative entries, but positive=True.")
+            return codes
         if self.objective == "energy":
             return None
         exact, tol = self._exact_energy(), resolved_tol("auto", X.dtype)
@@ -289,6 +294,8 @@ class LISTAEncoder(EncoderModel):
         ConvergenceWarning
             Once, if codes did not reach ``code_tol``.
         """
+        if code_tol != "auto" and not (isinstance(code_tol, int | float) and code_tol > 0.0):
+            raise ValueError(f"code_tol={code_tol!r} must be a number above 0, or 'auto'.")
         X, exact, encoder = self._validated(X), self._exact_energy(), self.encoder_
         tol = resolved_tol(code_tol, X.dtype)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from numbers import Real
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._alternating import AlternatingModel
@@ -11,16 +12,18 @@ from skrlv._arrays import double, is_numpy, squares_per_sample, to_device_of, to
 from skrlv._compat import Interval, StrOptions
 from skrlv._dictionary_model import ROWS_PER_THREAD, by_blocks
 from skrlv._encoder_model import EncoderModel, predicted
+from skrlv.base import warn_user
 from skrlv.decoders import Dictionary
 from skrlv.encoders import LISTA, ShrinkageEncoder, TanhEncoder
 from skrlv.energy import Energy
 from skrlv.inference import fista_restart
-from skrlv.learning import adam_step
+from skrlv.learning import adam_step, rms_norm
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
 from skrlv.sparse_encoding import exact_codes, resolved_tol
 
 STEPS_AT_FULL_RATE = 200
+ASTRAY = 10.0  # times the energy of a zero code
 _PREFIX = "adam_"
 
 
@@ -56,7 +59,8 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
     batch_size : int or "auto", default="auto"
         Rows per update; "auto" is 256.
     learning_rate_init : float, default=1e-2
-        Rate of Adam for the encoder, which falls as one over the root of the steps.
+        Rate of Adam for the encoder, at most 1, which falls as one over the root of the steps. Where predictions go
+        astray the encoder starts anew at a tenth of it.
     tol : float, default=1e-3
         Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
     code_tol : float or "auto", default="auto"
@@ -124,7 +128,7 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         "encoder_weight": [Interval(Real, 0, None, closed="left")],
         "encoder": [StrOptions({"tanh", "shrinkage", "lista"})],
         "inference": [StrOptions({"encoder", "argmin"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate_init": [Interval(Real, 0, 1, closed="right")],
         "device": [str],
     }  # fmt: skip
 
@@ -175,14 +179,17 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         return super()._initial_energy(X, rng)
 
     def _energy(self, atoms, lmbda):
-        decoder, positive = Dictionary(double(atoms) if is_numpy(atoms) else atoms), bool(self.positive)
+        decoder = Dictionary(double(atoms) if is_numpy(atoms) else atoms)
+        encoder = self._first_encoder(decoder, lmbda)
+        return Energy(decoder, L1(positive=bool(self.positive)), lmbda, encoder, self.encoder_weight)
+
+    def _first_encoder(self, decoder, lmbda):
+        positive = bool(self.positive)
         if self.encoder == "tanh":
-            encoder = TanhEncoder.first_step(decoder, self._data_unit)
-        elif self.encoder == "shrinkage":
-            encoder = ShrinkageEncoder.first_step(decoder, lmbda, positive=positive)
-        else:
-            encoder = LISTA.unrolled(decoder, lmbda, 1, positive=positive)
-        return Energy(decoder, L1(positive=positive), lmbda, encoder, self.encoder_weight)
+            return TanhEncoder.first_step(decoder, self._data_unit)
+        if self.encoder == "shrinkage":
+            return ShrinkageEncoder.first_step(decoder, lmbda, positive=positive)
+        return LISTA.unrolled(decoder, lmbda, 1, positive=positive)
 
     def _infer(self, energy, y, z0, rng):
         if not is_numpy(y):
@@ -190,6 +197,8 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         return by_blocks(lambda rows: self._search(energy, y[rows]), len(y), self.n_jobs, ROWS_PER_THREAD)
 
     def _encode(self, energy, y, z0=None):
+        if self.inference not in ("encoder", "argmin"):
+            raise ValueError(f"inference={self.inference!r} must be 'encoder' or 'argmin'.")
         return predicted(energy, y) if self.inference == "encoder" else self._search(energy, y)
 
     def _search(self, energy, y):
@@ -201,6 +210,8 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         return exact_codes(replace(energy, decoder=decoder), y, None, tol=tol)
 
     def _update(self, state, energy, y, z, whole):
+        if _is_lost(energy, y):
+            return self._begun_again(state, energy)
         moved = energy
         if self.dictionary is None:
             state, moved = super()._update(state, energy, y, z, whole)
@@ -208,16 +219,35 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         encoder = energy.encoder
         prediction, tape = encoder.forward(y)
         error = prediction - z
-        gradients = encoder.vjp(tape, error / (y.shape[0] * self._data_unit**2))
-        units = {name: self._data_unit ** encoder.units.get(name, 0) for name in encoder.parameters}
+        code_unit = self._data_unit / rms_norm(energy.decoder)
+        gradients = encoder.vjp(tape, error / (y.shape[0] * code_unit**2))
+        units = encoder.scales(self._data_unit, code_unit)
         moments = _moments(state, error)
-        rate = self.learning_rate_init / np.sqrt(1.0 + moments.get("count", 0) / STEPS_AT_FULL_RATE)
+        rate = (
+            state.get("slower", 1.0)
+            * self.learning_rate_init
+            / np.sqrt(1.0 + moments.get("count", 0) / STEPS_AT_FULL_RATE)
+        )
         moments, parameters = adam_step(moments, encoder.parameters, gradients, rate, units)
         errors = np.append(state.get("prediction_errors", []), to_numpy(squares_per_sample(error)).mean())
         state = state | {
             _PREFIX + name: to_numpy(value) if np.ndim(value) else value for name, value in moments.items()
         }
         return state | {"prediction_errors": errors}, replace(moved, encoder=encoder.with_parameters(parameters))
+
+    def _begun_again(self, state, energy):
+        """Nothing of the batch is learned; the encoder starts anew, at a tenth of the rate."""
+        kept = {name: value for name, value in state.items() if not name.startswith(_PREFIX)}
+        slower = {"slower": 0.1 * state.get("slower", 1.0)}
+        return kept | slower, replace(energy, encoder=self._first_encoder(energy.decoder, energy.lmbda))
+
+    def _review(self, X):
+        if "slower" in self._state:
+            warn_user(
+                "The encoder's predictions went astray, and it began anew at a tenth of the rate, at last "
+                f"{self._state['slower'] * self.learning_rate_init:.1g}. Lower learning_rate_init.",
+                ConvergenceWarning,
+            )
 
     @property
     def prediction_error_history_(self):
@@ -228,6 +258,14 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
     @property
     def _learns(self):
         return True
+
+
+def _is_lost(energy, y):
+    """Whether predictions are far worse than codes of zero."""
+    plain = replace(energy, encoder_weight=0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spent = float(plain(y, energy.encoder(y)).mean())
+    return not spent <= ASTRAY * 0.5 * float(squares_per_sample(y).mean())
 
 
 def _moments(state, like):

@@ -114,7 +114,7 @@ def test_other_units_of_the_data_are_other_units_of_the_parameters(encoder, rng)
     """Parameters in the unit of the data change with it; then codes do too."""
     y = rng.standard_normal((N, M))
     other = encoder.with_parameters(
-        {name: value * 1e3 ** encoder.units.get(name, 0) for name, value in encoder.parameters.items()}
+        {name: encoder.parameters[name] * scale for name, scale in encoder.scales(1e3, 1e3).items()}
     )
     if isinstance(encoder, StepLISTA):
         other = StepLISTA(encoder.atoms, 1e3 * encoder.lmbda, encoder.steps, encoder.positive)

@@ -18,6 +18,8 @@ from skrlv.inference import ista
 from skrlv.learning import Descent, adam_step
 from skrlv.regularizers import L1
 
+pytestmark = pytest.mark.filterwarnings("ignore:The predictions are no better")  # short fits on coherent atoms
+
 ARCHITECTURES = ["lista", "step", "alista", "hyperlista"]
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
@@ -273,6 +275,59 @@ def test_few_rows_will_do(n_samples, digits):
     assert np.isfinite(encoder.transform(digits[:5])).all()
 
 
+@pytest.mark.parametrize("architecture", ["step", "alista", "hyperlista"])
+@pytest.mark.parametrize("max_iter", [1, 3, 4, 6, 8])
+def test_the_best_of_few_numbers_are_kept_wherever_it_stops(architecture, max_iter, digits, atoms):
+    settings = {"lmbda": 0.3, "dictionary": atoms, "architecture": architecture, "objective": "energy"}
+    encoder = LISTAEncoder(**settings, n_layers=6, max_iter=max_iter, validation_fraction=0, random_state=0)
+    encoder.fit(digits[:300])
+    assert encoder.energy(digits[:300]).mean() <= encoder.validation_loss_history_.min() * (1.0 + 1e-9)
+    if architecture == "step":
+        assert (
+            encoder.energy(digits[:300]).mean()
+            <= encoder.energy(digits[:300], unlearned(atoms, digits[:300], 6)).mean()
+        )
+
+
+@every_architecture
+def test_atoms_in_other_units_are_the_same_problem(architecture):
+    X, codes, atoms = planted(300)
+    energies = [
+        LISTAEncoder(lmbda=0.1 * unit, dictionary=unit * atoms, architecture=architecture, max_iter=20, random_state=0)
+        .fit(X, codes=codes / unit)
+        .energy(X)
+        .mean()
+        for unit in (1.0, 10.0)
+    ]
+    assert energies[1] == pytest.approx(energies[0], rel=0.05)
+
+
+def test_predictions_that_tell_nothing_are_reported(digits, atoms):
+    encoder = LISTAEncoder(lmbda=1.0, dictionary=atoms, architecture="hyperlista", max_iter=1, random_state=0)
+    codes = np.zeros((300, 100))
+    codes[:, 0] = np.random.RandomState(0).normal(size=300)  # they have nothing to do with the digits
+    with pytest.warns(ConvergenceWarning, match="no better than codes of zero"):
+        encoder.fit(digits[:300], codes=codes)
+
+
+def test_an_exact_start_is_kept_without_complaint(digits):
+    encoder = LISTAEncoder(lmbda=0.1, dictionary=np.eye(64), random_state=0, max_iter=20).fit(digits[:300])
+    np.testing.assert_allclose(encoder.transform(digits), exact(digits, encoder), atol=1e-12)
+
+
+def test_codes_and_energies_cannot_both_judge(digits, atoms):
+    with pytest.raises(ValueError, match="leave one"):
+        LISTAEncoder(dictionary=atoms, objective="energy").fit(digits[:9], codes=np.zeros((9, 100)))
+    with pytest.raises(ValueError, match="negative"):
+        LISTAEncoder(dictionary=atoms, positive=True, lmbda=0.3).fit(digits[:9], codes=-np.ones((9, 100)))
+
+
+@pytest.mark.parametrize("code_tol", [-1.0, 0.0, "x"])
+def test_a_tolerance_that_means_nothing_is_refused(code_tol, encoder, digits):
+    with pytest.raises(ValueError, match="code_tol"):
+        encoder.refine(digits[:5], code_tol=code_tol)
+
+
 def test_zero_data_give_zero_codes(atoms):
     encoder = LISTAEncoder(dictionary=atoms, random_state=0, max_iter=3).fit(np.zeros((20, 64)))
     assert not encoder.transform(np.zeros((4, 64))).any()
@@ -289,7 +344,7 @@ def test_adam_s_first_step_is_its_rate(rng):
 
 def test_descent_finds_the_bottom_of_a_bowl_and_settles(rng):
     goal, scales = rng.normal(size=20), np.geomspace(1e-2, 1e2, 20)
-    descent = Descent({"x": np.zeros(20)}, rate=0.1, units={"x": 1.0}, tol=1e-3, patience=5)
+    descent = Descent({"x": np.zeros(20)}, 1.0, rate=0.1, units={"x": 1.0}, tol=1e-3, patience=5)
     for _ in range(400):
         for _ in range(10):
             x = descent.parameters["x"]

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 
 from skrlv import PredictiveSparseDecomposition, SparseCoder, sparse_encode
 from skrlv.inference import duality_gap
@@ -137,14 +138,30 @@ def test_score_is_minus_the_mean_energy(inference, digits):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"encoder": "mlp"}, {"inference": "both"}, {"encoder_weight": -1.0}, {"positive": True}, {"device": "tpu"}]
+    "bad",
+    [
+        {"encoder": "mlp"},
+        {"inference": "both"},
+        {"encoder_weight": -1.0},
+        {"positive": True},
+        {"device": "tpu"},
+        {"learning_rate_init": 2.0},
+    ],
 )
 def test_bad_parameters_are_named(bad, digits):
     with pytest.raises(ValueError, match=next(iter(bad))):
         PredictiveSparseDecomposition(4, **bad).fit(digits[:50])
 
 
-@pytest.mark.parametrize("rate", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("encoder", ["shrinkage", "lista"])
+def test_an_encoder_that_goes_astray_begins_anew(encoder, digits):
+    with pytest.warns(ConvergenceWarning, match="Lower learning_rate_init"):
+        fitted = model(n_components=16, encoder=encoder, learning_rate_init=1.0, max_iter=20, tol=0).fit(digits[:400])
+    assert fitted.energy(digits[:400]).mean() < 0.5 * np.mean(np.sum(digits[:400] ** 2, axis=1))
+
+
+@pytest.mark.filterwarnings("ignore:The encoder's predictions")
+@pytest.mark.parametrize("rate", [1e-6, 0.1, 0.3, 1.0])
 def test_no_rate_ends_in_nan(rate, digits):
     fitted = model(n_components=16, learning_rate_init=rate, max_iter=5).fit(digits[:400])
     for inference in ("encoder", "argmin"):

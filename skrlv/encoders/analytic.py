@@ -9,6 +9,8 @@ import numpy as np
 from skrlv._arrays import device, double, full, namespace, soft_threshold, to_device_of, to_numpy, zeros
 from skrlv.encoders.encoder import Encoder
 
+_LONGEST = 1.9  # step times the norm of D B^T; beyond 2 steps lead away
+
 
 def analytic_weights(atoms):
     r"""The matrix that mixes atoms up the least, in closed form.
@@ -33,6 +35,8 @@ def analytic_weights(atoms):
     Liu, Chen, Wang, Yin, ALISTA: Analytic Weights Are As Good As Learned Weights in LISTA, 2019, who iterate.
     """
     d = to_numpy(atoms).astype(np.float64)
+    if not d.any(axis=1).all():
+        raise ValueError("analytic_weights: an atom is zero.")
     solved = d @ np.linalg.pinv(d.T @ d, hermitian=True)
     return to_device_of(solved / np.sum(solved * d, axis=1, keepdims=True), atoms)
 
@@ -77,10 +81,15 @@ class ALISTA(Encoder):
 
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False):
-        """Steps of one, and the threshold that the L1 norm asks for."""
-        atoms = decoder.atoms
-        steps, thresholds = full((n_layers + 1,), 1.0, like=atoms), full((n_layers + 1,), lmbda, like=atoms)
-        return cls(atoms, analytic_weights(atoms), steps, thresholds, positive)
+        """Steps of one, shorter where the atoms are coherent, and the threshold that the L1 norm asks for."""
+        atoms, analytic = decoder.atoms, analytic_weights(decoder.atoms)
+        step = min(1.0, _LONGEST / np.linalg.norm(to_numpy(atoms @ analytic.T), 2))
+        threshold = step * lmbda / float(to_numpy(decoder.squared_norms).mean())
+        numbers = {
+            name: full((n_layers + 1,), value, like=atoms)
+            for name, value in (("steps", step), ("thresholds", threshold))
+        }
+        return cls(atoms, analytic, **numbers, positive=positive)
 
     @property
     def n_layers(self):
@@ -128,7 +137,7 @@ class ALISTA(Encoder):
 
     @property
     def units(self):
-        return {"thresholds": 1}
+        return {"thresholds": (0, 1)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,9 +29,14 @@ class Encoder(ABC):
         return ()
 
     @property
-    def units(self) -> dict[str, int]:
-        """The power of the unit of the data that each parameter is in; none where it is not listed."""
+    def units(self) -> dict[str, tuple[int, int]]:
+        """What parameters are measured in: powers of the unit of data and of codes; pure numbers are left out."""
         return {}
+
+    def scales(self, data_unit, code_unit):
+        """The unit of each parameter, by name, where data and codes are in these."""
+        powers = {name: self.units.get(name, (0, 0)) for name in self.parameters}
+        return {name: data_unit**data * code_unit**code for name, (data, code) in powers.items()}
 
     def __call__(self, y):
         """Predict: data (n_samples, ...) -> codes (n_samples, ..., n_components)."""

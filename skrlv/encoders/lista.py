@@ -92,7 +92,7 @@ class LISTA(Encoder):
 
     @property
     def units(self):
-        return {"thresholds": 1}
+        return {"weights": (-1, 1), "thresholds": (0, 1)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,7 +54,7 @@ class TanhEncoder(Encoder):
 
     @property
     def units(self):
-        return {"weights": -1, "gain": 1}
+        return {"weights": (-1, 0), "gain": (0, 1)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,4 +105,4 @@ class ShrinkageEncoder(Encoder):
 
     @property
     def units(self):
-        return {"thresholds": 1}
+        return {"weights": (-1, 1), "thresholds": (0, 1)}

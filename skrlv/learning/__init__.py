@@ -10,7 +10,7 @@ from skrlv.learning.dictionary import (
     update_atoms,
     worst_reconstructed,
 )
-from skrlv.learning.encoder import NumberLearner, WeightLearner
+from skrlv.learning.encoder import NumberLearner, WeightLearner, rms_norm
 from skrlv.learning.gradient import gradient_step
 from skrlv.learning.minibatches import minibatches
 from skrlv.learning.statistics import add, decay, statistics
@@ -28,6 +28,7 @@ __all__ = [
     "learn_from_statistics",
     "minibatches",
     "remembered",
+    "rms_norm",
     "statistics",
     "unit_rows",
     "update_atoms",

@@ -11,7 +11,7 @@ from skrlv._arrays import namespace
 
 MEAN_DECAY, SQUARE_DECAY = 0.9, 0.999
 SLOWER, LOWEST = 0.3, 0.02  # the factor of one slowing down; below this share of the first rate it is over
-BLOWN_UP = 10.0  # times the first loss
+BLOWN_UP = 10.0  # times the loss of no prediction
 
 
 def adam_step(moments, parameters, gradients, rate, units):
@@ -52,17 +52,17 @@ def adam_step(moments, parameters, gradients, rate, units):
 class Descent:
     """Parameters on their way down, the best seen so far, and when to give up.
 
-    Losses are relative to a first one, so that 1 is where it began. `step` takes one batch; `judge` the loss on data
+    Losses are relative to that of no prediction at all. `step` takes one batch; `judge` the loss on data
     that no step has seen. Where that has not gained a share ``tol`` for ``patience`` times, the rate falls to a third
     and the way goes on from the best parameters; when the rate has become too small for it to matter, it is
-    ``settled``. A loss that is not finite, or ten times the first, takes the parameters back to the best and the rate
-    to a tenth.
+    ``settled``. A loss that is not finite, or above ten, takes the parameters back to the best and the rate to a
+    tenth.
     """
 
-    def __init__(self, parameters, *, rate, units, tol, patience):
+    def __init__(self, parameters, loss, *, rate, units, tol, patience):
         self.parameters = self.best = parameters
         self.rate = self._first_rate = rate
-        self.best_loss, self.n_rollbacks, self.settled = math.inf, 0, False
+        self.best_loss, self.n_rollbacks, self.settled = loss, 0, False
         self._units, self._tol, self._patience = units, tol, patience
         self._moments, self._waited, self._mark = {}, 0, math.inf
 

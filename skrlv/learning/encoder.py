@@ -6,13 +6,15 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import minimize
 
-from skrlv._arrays import squares_per_sample, to_device_of, to_numpy
+from skrlv._arrays import squares_per_sample, to_device_of, to_numpy, zeros
 from skrlv.learning.descent import Descent
 from skrlv.learning.minibatches import minibatches
 
 ROWS_AT_ONCE = 1024
 MOST_ROWS_FOR_NUMBERS = 1000
 STEPS_PER_LAYER, STEPS_TOGETHER, TRIALS = 12, 20, 80
+GAIN = 1e-3  # share by which a pass must lower the loss to be followed by another
+HIGHER_THRESHOLDS = (1.0, 3.0, 10.0, 100.0)  # from which a simplex may begin
 TIGHTER = 0.8  # the threshold of a new layer, as a share of the last one's
 
 
@@ -21,6 +23,11 @@ def prediction_loss(energy, y, z, target):
     if target is None:
         return energy(y, z), energy.slope(y, z)
     return 0.5 * squares_per_sample(z - target), z - target
+
+
+def rms_norm(decoder):
+    """Of the atoms: the unit of the data is that of codes times this."""
+    return float(to_numpy(decoder.squared_norms).mean()) ** 0.5
 
 
 class EncoderLearner(ABC):
@@ -46,7 +53,8 @@ class EncoderLearner(ABC):
         self._load, self._given = load, energy
         self._learned_from, self._judged_by = order[n_held_out:], order[:n_held_out] if n_held_out else order
         self._losses: list[float] = []
-        self._unit = self._mean_loss(energy.encoder) or 1.0
+        self._unit = self._mean_loss(lambda y: zeros((y.shape[0], *energy.decoder.code_shape), like=y)) or 1.0
+        self._first_loss = self._mean_loss(energy.encoder) / self._unit
 
     @property
     @abstractmethod
@@ -62,6 +70,16 @@ class EncoderLearner(ABC):
     def state(self):
         """The loss on the rows held out, after each pass; nothing before the first."""
         return {"validation_loss": np.asarray(self._losses) * self._unit} if self._losses else {}
+
+    @property
+    def complaint(self):
+        """What went wrong, if anything."""
+        if min(self._losses) < 1.0:
+            return None
+        return (
+            "The predictions are no better than codes of zero. Exact codes may be zero (lower lmbda), or the "
+            "architecture may not suit these atoms: 'alista' and 'hyperlista' need incoherent ones."
+        )
 
     def _mean_loss(self, encoder):
         """On the rows held out."""
@@ -81,9 +99,11 @@ class WeightLearner(EncoderLearner):
     def __init__(self, energy, load, n_samples, *, rate, data_unit, tol, patience, batch_size, **split):
         super().__init__(energy, load, n_samples, **split)
         encoder = self._encoder = energy.encoder
-        units = {name: data_unit ** encoder.units.get(name, 0) for name in encoder.parameters}
+        units = encoder.scales(data_unit, data_unit / rms_norm(energy.decoder))
         self._batch_size = batch_size
-        self._descent = Descent(encoder.parameters, rate=rate, units=units, tol=tol, patience=patience)
+        self._descent = Descent(
+            encoder.parameters, self._first_loss, rate=rate, units=units, tol=tol, patience=patience
+        )
 
     @property
     def best(self):
@@ -110,10 +130,9 @@ class WeightLearner(EncoderLearner):
 
     @property
     def complaint(self):
-        """What went wrong, if anything."""
         descent = self._descent
         if not descent.n_rollbacks:
-            return None
+            return super().complaint
         return (
             f"The loss grew without bounds {descent.n_rollbacks} times; each time learning went on from the best "
             f"weights at a tenth of the rate, at last {descent.rate:.1g}. Lower learning_rate_init."
@@ -130,11 +149,10 @@ class NumberLearner(EncoderLearner):
     (those of HyperLISTA) are searched for by a simplex.
     """
 
-    complaint = None
-
     def __init__(self, energy, load, n_samples, **split):
         super().__init__(energy, load, n_samples, **split)
-        self._best = energy.encoder
+        self._best = self._latest = energy.encoder
+        self._best_loss = self._first_loss
         self._y, self._target = load(np.sort(self._learned_from[:MOST_ROWS_FOR_NUMBERS]))
         self._layers_done, self._done = 0, False
 
@@ -144,15 +162,14 @@ class NumberLearner(EncoderLearner):
 
     def run_pass(self, rng):
         """One more layer, or all of them together: -> mean energy of predictions before that."""
-        spent = self._spent(self._y, self.best(self._y)) / len(self._y)
-        grows = self.best.grows and self._layers_done <= self.best.n_layers
-        candidate = self._grown() if grows else self._together()
+        spent = self._spent(self._y, self._latest(self._y)) / len(self._y)
+        grows = self._latest.grows and self._layers_done <= self._latest.n_layers
+        self._latest = self._grown() if grows else self._together()
         self._layers_done += grows
-        loss = self._mean_loss(candidate) / self._unit
-        before = self._losses[-1] if self._losses else 1.0
-        self._done = not grows and loss > (1.0 - 1e-3) * before
-        if grows or loss <= before:
-            self._best = candidate
+        loss = self._mean_loss(self._latest) / self._unit
+        self._done = not grows and loss > (1.0 - GAIN) * (self._losses[-1] if self._losses else self._first_loss)
+        if loss < self._best_loss:
+            self._best, self._best_loss = self._latest, loss
         self._losses.append(loss)
         return spent
 
@@ -161,7 +178,7 @@ class NumberLearner(EncoderLearner):
 
     def _grown(self):
         """The last layer so far learns; those that follow are as it."""
-        depth, whole = self._layers_done, self.best
+        depth, whole = self._layers_done, self._latest
         begun = (_first_layers(whole, depth)(self._y), depth) if depth else None
         short, last = _first_layers(whole, depth + 1), slice(depth, depth + 1)
         learned = self._quasi_newton(short, last, STEPS_PER_LAYER, begun)
@@ -173,9 +190,9 @@ class NumberLearner(EncoderLearner):
         return _with_numbers(whole, fresh)
 
     def _together(self):
-        if self.best.grows:
-            return self._quasi_newton(self.best, slice(None), STEPS_TOGETHER)
-        return self._simplex(self.best)
+        if self._latest.grows:
+            return self._quasi_newton(self._latest, slice(None), STEPS_TOGETHER)
+        return self._simplex(self._latest)
 
     def _quasi_newton(self, encoder, free, n_steps, begun=None):
         start = {name: to_numpy(value).astype(np.float64) for name, value in encoder.parameters.items()}
@@ -213,7 +230,8 @@ class NumberLearner(EncoderLearner):
             losses, _ = prediction_loss(self._given, self._y, at(x)(self._y), self._target)
             return self._graded(float(losses.mean()) / self._unit)
 
-        x = np.log(np.maximum(start, np.finfo(np.float64).tiny))
+        starts = [start * np.array([factor, 1.0, 1.0]) for factor in HIGHER_THRESHOLDS]
+        x = min((np.log(np.maximum(numbers, 1e-30)) for numbers in starts), key=loss)
         corners = np.vstack([x, x + 0.3 * np.eye(x.size)])
         found = minimize(loss, x, method="Nelder-Mead", options={"maxfev": TRIALS, "initial_simplex": corners})
         return at(found.x)
