@@ -13,6 +13,7 @@ import argparse
 import os
 import statistics
 import time
+import warnings
 
 from encode import at_density, digits, restart_with
 
@@ -134,6 +135,7 @@ def accuracy(model, train, X, y_train, y):
 
 def main():
     args = options()
+    warnings.simplefilter("ignore")  # searches that stop early on purpose
     data = digits(args.rows + args.train, np.random.RandomState(0), args.digits).astype(np.float32)
     labels = np.load(args.digits).get("y") if args.digits else None
     X, train = data[: args.rows], data[args.rows :]
