@@ -26,6 +26,10 @@ class EncoderModel(DictionaryModel):
         super()._validate_params()
         check_device(self.device)
 
+    @property
+    def _learns(self):
+        return True  # the encoder, where atoms are given
+
     def _store(self, energy, dtype):
         super()._store(energy, dtype)
         encoder = energy.encoder

@@ -257,10 +257,6 @@ class LISTAEncoder(EncoderModel):
         return learned.run_pass(rng) * X.shape[0]
 
     @property
-    def _learns(self):
-        return True
-
-    @property
     def validation_loss_history_(self):
         """The objective on the rows held out, after each pass."""
         check_is_fitted(self)

@@ -17,13 +17,12 @@ from skrlv.decoders import Dictionary
 from skrlv.encoders import LISTA, ShrinkageEncoder, TanhEncoder
 from skrlv.energy import Energy
 from skrlv.inference import fista_restart
-from skrlv.learning import adam_step, rms_norm
+from skrlv.learning import BLOWN_UP, adam_step, rms_norm
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
 from skrlv.sparse_encoding import exact_codes, resolved_tol
 
 STEPS_AT_FULL_RATE = 200
-ASTRAY = 10.0  # times the energy of a zero code
 _PREFIX = "adam_"
 
 
@@ -210,24 +209,21 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         return exact_codes(replace(energy, decoder=decoder), y, None, tol=tol)
 
     def _update(self, state, energy, y, z, whole):
-        if _is_lost(energy, y):
+        encoder = energy.encoder
+        prediction, tape = encoder.forward(y)
+        if _is_lost(energy, y, prediction):
             return self._begun_again(state, energy)
         moved = energy
         if self.dictionary is None:
             state, moved = super()._update(state, energy, y, z, whole)
             z = self._carried(state, z)
-        encoder = energy.encoder
-        prediction, tape = encoder.forward(y)
         error = prediction - z
         code_unit = self._data_unit / rms_norm(energy.decoder)
         gradients = encoder.vjp(tape, error / (y.shape[0] * code_unit**2))
         units = encoder.scales(self._data_unit, code_unit)
         moments = _moments(state, error)
-        rate = (
-            state.get("slower", 1.0)
-            * self.learning_rate_init
-            / np.sqrt(1.0 + moments.get("count", 0) / STEPS_AT_FULL_RATE)
-        )
+        first_rate = self.learning_rate_init * state.get("slower", 1.0)
+        rate = first_rate / np.sqrt(1.0 + moments.get("count", 0) / STEPS_AT_FULL_RATE)
         moments, parameters = adam_step(moments, encoder.parameters, gradients, rate, units)
         errors = np.append(state.get("prediction_errors", []), to_numpy(squares_per_sample(error)).mean())
         state = state | {
@@ -253,19 +249,15 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
     def prediction_error_history_(self):
         """Mean squared length of z - Enc(x) in each batch, before its update."""
         check_is_fitted(self)
-        return self._state["prediction_errors"]
-
-    @property
-    def _learns(self):
-        return True
+        return self._state.get("prediction_errors", np.empty(0))
 
 
-def _is_lost(energy, y):
+def _is_lost(energy, y, prediction):
     """Whether predictions are far worse than codes of zero."""
     plain = replace(energy, encoder_weight=0.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        spent = float(plain(y, energy.encoder(y)).mean())
-    return not spent <= ASTRAY * 0.5 * float(squares_per_sample(y).mean())
+        spent = float(plain(y, prediction).mean())
+    return not spent <= BLOWN_UP * 0.5 * float(squares_per_sample(y).mean())
 
 
 def _moments(state, like):

@@ -1,6 +1,6 @@
 """Floor 4: how the parameters move. Functions take the state, a dict of NumPy arrays, and return the next."""
 
-from skrlv.learning.descent import Descent, adam_step
+from skrlv.learning.descent import BLOWN_UP, Descent, adam_step
 from skrlv.learning.dictionary import (
     MOST_RESAMPLED,
     learn_dictionary,
@@ -16,6 +16,7 @@ from skrlv.learning.minibatches import minibatches
 from skrlv.learning.statistics import add, decay, statistics
 
 __all__ = [
+    "BLOWN_UP",
     "MOST_RESAMPLED",
     "Descent",
     "NumberLearner",
