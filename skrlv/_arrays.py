@@ -95,12 +95,17 @@ def empty_aligned(size, dtype):
 
 def shrink(v, t):
     """Move each entry of v towards zero by t, and to exactly zero where it is nearer than that."""
-    return v - namespace(v).clip(v, -t, t)
+    xp, t = namespace(v), _array(t, v)
+    return v - xp.maximum(xp.minimum(v, t), -t)
 
 
 def soft_threshold(v, t, positive):
     """`shrink`, or for codes that must be positive the part of v above t."""
-    return namespace(v).clip(v - t, min=0.0) if positive else shrink(v, t)
+    return v - namespace(v).minimum(v, _array(t, v)) if positive else shrink(v, t)
+
+
+def _array(t, like):
+    return t if hasattr(t, "dtype") else full((), t, like=like)
 
 
 def soft_threshold_vjp(z, dz):

@@ -61,7 +61,9 @@ class LISTA(Encoder):
         for t in range(1, self.n_layers + 1):
             if self.weights.shape[0] > 1:
                 drive = y @ self.weights[t, ...].T
-            z = soft_threshold(z @ _own(self.lateral, t - 1).T + drive, _own(self.thresholds, t), self.positive)
+            v = z @ _own(self.lateral, t - 1).T
+            v += drive  # in place: what a pass costs beyond its products is memory
+            z = soft_threshold(v, _own(self.thresholds, t), self.positive)
             tape.append(z)
         return z, (y, tape)
 
