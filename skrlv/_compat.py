@@ -2,7 +2,7 @@
 
 from sklearn.base import _fit_context
 from sklearn.utils import _param_validation
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import HasMethods, StrOptions, validate_params
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -34,4 +34,4 @@ class Interval(_param_validation.Interval):
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
-__all__ = ["CallbackSupportMixin", "Interval", "StrOptions", "_fit_context", "validate_params"]
+__all__ = ["CallbackSupportMixin", "HasMethods", "Interval", "StrOptions", "_fit_context", "validate_params"]

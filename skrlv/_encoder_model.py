@@ -14,7 +14,7 @@ from skrlv.energy import Energy
 from skrlv.inference import Solution
 from skrlv.regularizers import L1
 
-_KINDS: dict[str, Any] = {
+_BY_HAND: dict[str, Any] = {
     kind.__name__: kind for kind in (ALISTA, LISTA, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder)
 }
 
@@ -36,7 +36,7 @@ class EncoderModel(DictionaryModel):
         self._encoder = {"kind": type(encoder).__name__}
         for field in fields(encoder):
             value = getattr(encoder, field.name)
-            self._encoder[field.name] = to_numpy(value).astype(dtype) if np.ndim(value) else value
+            self._encoder[field.name] = to_numpy(value).astype(dtype) if getattr(value, "ndim", 0) else value
         self._positive, self._encoder_weight = energy.regularizer.positive, energy.encoder_weight
 
     @property
@@ -48,7 +48,7 @@ class EncoderModel(DictionaryModel):
             for name, value in self._encoder.items()
             if name != "kind"
         }
-        return _KINDS[self._encoder["kind"]](**parts)
+        return _kind(self._encoder["kind"])(**parts)
 
     @property
     def energy_(self):
@@ -75,6 +75,14 @@ class EncoderModel(DictionaryModel):
             Higher is better; that of exact codes is the most there is.
         """
         return float(np.mean(self.score_samples(X)))
+
+
+def _kind(name):
+    if name in _BY_HAND:
+        return _BY_HAND[name]
+    from skrlv import torch_modules  # torch is imported only where it is used
+
+    return getattr(torch_modules, name)
 
 
 def predicted(energy, y):

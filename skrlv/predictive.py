@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrlv._alternating import AlternatingModel
 from skrlv._arrays import double, is_numpy, squares_per_sample, to_device_of, to_numpy
-from skrlv._compat import Interval, StrOptions
+from skrlv._compat import HasMethods, Interval, StrOptions
 from skrlv._dictionary_model import ROWS_PER_THREAD, by_blocks
 from skrlv._encoder_model import EncoderModel, predicted
 from skrlv.base import warn_user
@@ -42,9 +42,10 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         Weight of the L1 term, >= 0, in the unit of X, as in `SparseCoder`.
     encoder_weight : float, default=1.0
         w, >= 0: how strongly codes are drawn to their prediction. With 0 the encoder only learns to follow.
-    encoder : {"tanh", "shrinkage", "lista"}, default="tanh"
+    encoder : {"tanh", "shrinkage", "lista"} or torch.nn.Module, default="tanh"
         Enc: :math:`g \odot \tanh(W x + b)`, :math:`g \odot \mathrm{sh}_\theta(W x)`, which can be exactly zero, or
-        the layers of `LISTAEncoder` with one use of S.
+        the layers of `LISTAEncoder` with one use of S. A module takes rows to codes, and learns on from its own
+        weights; it needs a device of torch, and runs as in evaluation (`skrlv.torch_modules.ModuleEncoder`).
     inference : {"encoder", "argmin"}, default="encoder"
         What `transform` gives: the prediction, by one product of matrices, or the minimum of the energy.
     positive : bool, default=False
@@ -125,7 +126,7 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
             )
         },
         "encoder_weight": [Interval(Real, 0, None, closed="left")],
-        "encoder": [StrOptions({"tanh", "shrinkage", "lista"})],
+        "encoder": [StrOptions({"tanh", "shrinkage", "lista"}), HasMethods(["state_dict", "named_parameters"])],
         "inference": [StrOptions({"encoder", "argmin"})],
         "learning_rate_init": [Interval(Real, 0, 1, closed="right")],
         "device": [str],
@@ -170,8 +171,13 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
 
     def _validate_params(self):
         super()._validate_params()
-        if self.positive and self.encoder == "tanh":
+        named = isinstance(self.encoder, str)
+        if named and self.encoder == "tanh" and self.positive:
             raise ValueError("positive=True needs encoder='shrinkage' or 'lista': tanh takes both signs.")
+        if not named and self.device == "cpu":
+            raise ValueError(
+                "encoder= is a torch module: device= must be one of torch's, such as 'torch:cpu' or 'cuda'."
+            )
 
     def _initial_energy(self, X, rng):
         self._data_unit = self._rows(X).survey().rms or 1.0
@@ -184,6 +190,10 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
 
     def _first_encoder(self, decoder, lmbda):
         positive = bool(self.positive)
+        if not isinstance(self.encoder, str):
+            from skrlv.torch_modules import ModuleEncoder  # torch is imported only where it is used
+
+            return ModuleEncoder.of(self.encoder, decoder, positive=positive)
         if self.encoder == "tanh":
             return TanhEncoder.first_step(decoder, self._data_unit)
         if self.encoder == "shrinkage":

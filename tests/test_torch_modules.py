@@ -1,0 +1,148 @@
+"""A user's torch module as the encoder: right gradients, learned in place of ours, never changed itself."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skrlv import PredictiveSparseDecomposition
+from skrlv.decoders import Dictionary
+from skrlv.encoders import TanhEncoder
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from skrlv.torch_modules import ModuleEncoder  # noqa: E402
+
+K, M, N = 5, 7, 11
+
+
+class Squashed(nn.Module):
+    """The formula of TanhEncoder."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.linear = nn.Linear(M, K, dtype=torch.float64)
+        self.gain = nn.Parameter(torch.as_tensor(encoder.gain))
+        self.linear.weight.data, self.linear.bias.data = map(torch.as_tensor, (encoder.weights, encoder.bias))
+
+    def forward(self, y):
+        return self.gain * torch.tanh(self.linear(y))
+
+
+def network(n_features=64, n_components=16, seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(n_features, 32), nn.ReLU(), nn.Linear(32, n_components))
+
+
+def model(module, **options):
+    return PredictiveSparseDecomposition(
+        **{"n_components": 16, "lmbda": 0.3, "encoder": module, "device": "torch:cpu", "max_iter": 8, "tol": 0.0}
+        | {"code_tol": 1e-4, "random_state": 0}
+        | options
+    )
+
+
+def atoms_of(rng, dtype=torch.float64):
+    return Dictionary(torch.as_tensor(rng.standard_normal((K, M)), dtype=dtype))
+
+
+def test_it_is_the_encoder_that_it_computes(rng):
+    ours = TanhEncoder(rng.standard_normal((K, M)), rng.standard_normal(K), rng.standard_normal(K))
+    theirs = ModuleEncoder.of(Squashed(ours), atoms_of(rng))
+    y, dz = rng.standard_normal((N, M)), rng.standard_normal((N, K))
+    (z, tape), (same, their_tape) = ours.forward(y), theirs.forward(torch.as_tensor(y))
+    np.testing.assert_allclose(same.numpy(), z, rtol=1e-12)
+    gradients = ours.vjp(tape, dz)
+    flat = np.concatenate([gradients[name].ravel() for name in ("gain", "weights", "bias")])  # as the module lists them
+    np.testing.assert_allclose(theirs.vjp(their_tape, torch.as_tensor(dz))["weights"].numpy(), flat, rtol=1e-10)
+
+
+def test_moved_weights_go_back_into_a_module(rng):
+    module = network(M, K).double()
+    encoder = ModuleEncoder.of(module, atoms_of(rng))
+    moved = encoder.with_parameters({"weights": encoder.weights + 0.1})
+    y = torch.as_tensor(rng.standard_normal((N, M)))
+    torch.testing.assert_close(moved(y), moved.to_module()(y))
+    torch.testing.assert_close(encoder(y), module(y))
+    assert not torch.allclose(moved(y), encoder(y))
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(M)])
+def test_it_runs_as_in_evaluation(layer, rng):
+    module = nn.Sequential(layer, network(M, K))
+    assert module.training
+    encoder, y = ModuleEncoder.of(module, atoms_of(rng, torch.float32)), torch.randn(N, M)
+    torch.testing.assert_close(encoder(y), module.eval()(y))
+    torch.testing.assert_close(encoder(y[:1]), encoder(y)[:1])
+
+
+def test_layers_that_share_weights_go_on_to(rng):
+    module = nn.Sequential(nn.Linear(M, M), nn.Tanh(), nn.Linear(M, M), nn.Linear(M, K))
+    module[2].weight = module[0].weight
+    encoder = ModuleEncoder.of(module, atoms_of(rng, torch.float32))
+    moved = encoder.with_parameters({"weights": encoder.weights + 0.1}).to_module()
+    torch.testing.assert_close(moved[2].weight, module[0].weight + 0.1)
+    y = torch.randn(N, M)
+    torch.testing.assert_close(encoder(y), module(y))
+
+
+def test_what_is_frozen_stays(digits):
+    module = network()
+    module[0].requires_grad_(False)
+    fitted = model(module, max_iter=2).fit(digits[:300])
+    learned = fitted.encoder_.to_module()
+    torch.testing.assert_close(learned[0].weight, module[0].weight.double())
+    assert not torch.allclose(learned[2].weight, module[2].weight.double())
+
+
+def test_it_learns_and_the_module_given_stays(digits):
+    module = network()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    fitted = model(module).fit(digits[:800])
+    history = fitted.prediction_error_history_
+    assert history[-3:].mean() < 0.3 * history[:3].mean()
+    assert fitted.energy_history_[-1] < fitted.energy_history_[0]
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(value, before[name])
+    learned = fitted.encoder_.to_module()
+    np.testing.assert_allclose(learned(torch.as_tensor(digits)).detach().numpy(), fitted.transform(digits), atol=1e-12)
+
+
+def test_same_start_same_bits_also_cloned_and_pickled(digits):
+    first = model(network(), max_iter=2).fit(digits[:300])
+    again = pickle.loads(pickle.dumps(first))
+    for other in (clone(first).fit(digits[:300]), again):
+        np.testing.assert_array_equal(first.transform(digits), other.transform(digits))
+    again.partial_fit(digits[300:500])
+    assert not np.array_equal(first.transform(digits), again.transform(digits))
+
+
+@pytest.mark.parametrize("inference", ["encoder", "argmin"])
+def test_positive_codes_are(inference, digits):
+    fitted = model(network(), positive=True, inference=inference, max_iter=3).fit(digits[:300])
+    assert (fitted.transform(digits) >= 0.0).all()
+    assert np.isfinite(fitted.score_samples(digits)).all()
+
+
+def test_float32_stays(digits):
+    fitted = model(network(), max_iter=2).fit(digits[:300].astype(np.float32))
+    assert fitted.transform(digits[:5].astype(np.float32)).dtype == np.float32
+    assert fitted.encoder_.weights.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "message"),
+    [
+        (network(), {"device": "cpu"}, "device= must be one of torch's"),
+        (network(64, 15), {}, r"codes of shape \(2, 15\)"),
+        (network(63), {}, "does not take rows of 64 features"),
+        (nn.ReLU(), {}, "nothing to learn"),
+    ],
+)
+def test_what_does_not_fit_is_refused(module, options, message, digits):
+    fitted = model(module, **options)
+    with pytest.raises(ValueError, match=message):
+        fitted.fit(digits[:300])
+    assert not hasattr(fitted, "components_")
