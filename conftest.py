@@ -2,6 +2,6 @@
 
 from importlib.util import find_spec
 
-ANNEXES = {"torch": "skrlv/torch_modules.py"}
+ANNEXES = {"torch": "skrlv/torch_modules.py", "onnx": "skrlv/onnx/*", "skl2onnx": "skrlv/onnx/pipelines.py"}
 
-collect_ignore = [file for package, file in ANNEXES.items() if find_spec(package) is None]
+collect_ignore_glob = [files for package, files in ANNEXES.items() if find_spec(package) is None]
