@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._alternating import AlternatingModel
-from skrlv._arrays import double, is_numpy, squares_per_sample, to_device_of, to_numpy
+from skrlv._arrays import double, is_numpy, squares_per_sample, to_device_of, to_numpy, zeros
 from skrlv._compat import HasMethods, Interval, StrOptions
 from skrlv._dictionary_model import ROWS_PER_THREAD, by_blocks
 from skrlv._encoder_model import EncoderModel, predicted
@@ -211,12 +211,15 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         return predicted(energy, y) if self.inference == "encoder" else self._search(energy, y)
 
     def _search(self, energy, y):
-        """The minimum of the whole energy, from the prediction."""
+        """The minimum of the whole energy: it is one point, which the path from zero finds sooner than one from the
+        prediction, FISTA from there.
+        """
         tol = resolved_tol(self.code_tol, self.components_.dtype)
         if not is_numpy(y):
             return fista_restart(energy.given(y), tol=tol)
         decoder = Dictionary(double(energy.decoder.atoms))
-        return exact_codes(replace(energy, decoder=decoder), y, None, tol=tol)
+        start = zeros((len(y), *decoder.code_shape), like=y)
+        return exact_codes(replace(energy, decoder=decoder), y, start, tol=tol)
 
     def _update(self, state, energy, y, z, whole):
         encoder = energy.encoder

@@ -13,7 +13,7 @@ from skrlv.learning.minibatches import minibatches
 ROWS_AT_ONCE = 1024
 MOST_ROWS_FOR_NUMBERS = 1000
 STEPS_PER_LAYER, STEPS_TOGETHER, TRIALS = 12, 20, 80
-GAIN = 1e-3  # share by which a pass must lower the loss to be followed by another
+GAIN, GAIN_OF_CODES = 1e-3, 0.05  # share of energies, of errors of codes, that a pass must gain for another to follow
 HIGHER_THRESHOLDS = (1.0, 3.0, 10.0, 100.0)  # from which a simplex may begin
 TIGHTER = 0.8  # the threshold of a new layer, as a share of the last one's
 
@@ -167,7 +167,8 @@ class NumberLearner(EncoderLearner):
         self._latest = self._grown() if grows else self._together()
         self._layers_done += grows
         loss = self._mean_loss(self._latest) / self._unit
-        self._done = not grows and loss > (1.0 - GAIN) * (self._losses[-1] if self._losses else self._first_loss)
+        gain = GAIN if self._target is None else GAIN_OF_CODES
+        self._done = not grows and loss > (1.0 - gain) * (self._losses[-1] if self._losses else self._first_loss)
         if loss < self._best_loss:
             self._best, self._best_loss = self._latest, loss
         self._losses.append(loss)
@@ -216,8 +217,9 @@ class NumberLearner(EncoderLearner):
 
         x = np.concatenate([start[name][free] / unit for name, unit in units.items()])
         found = minimize(
-            loss, x, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * x.size, options={"maxiter": n_steps}
-        )
+            loss, x, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * x.size,
+            options={"maxiter": n_steps, "maxfun": 2 * n_steps},
+        )  # fmt: skip
         return at(found.x)
 
     def _simplex(self, encoder):
