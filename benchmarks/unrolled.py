@@ -74,9 +74,8 @@ def on_patches():
         exact, landscape = skrlv.sparse_encode(y, atoms, LMBDA), Energy(Dictionary(atoms), L1(), LMBDA).given(y)
         of_fista = [error(fista(landscape, max_iter=n, tol=0.0).z, exact) for n in range(1, MOST_STEPS + 1)]
         shown = "  ".join(f"{n}: {of_fista[n - 1]:.2f}" for n in (1, 3, 7, 18, 35))
-        print(
-            f"\n{n_atoms} atoms, {len(train)} patches; mean |z|^2 {np.mean(np.sum(exact**2, axis=1)):.1f}; FISTA {shown}"
-        )
+        size = np.mean(np.sum(exact**2, axis=1))
+        print(f"\n{n_atoms} atoms, {len(train)} patches; mean |z|^2 {size:.1f}; FISTA {shown}")
         for n_layers in (0, 1, 3):
             start = time.perf_counter()
             encoder = skrlv.LISTAEncoder(lmbda=LMBDA, dictionary=D, n_layers=n_layers, random_state=0).fit(train)

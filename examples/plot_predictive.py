@@ -18,9 +18,10 @@ The photos come with scikit-learn. They are by danielbuechele and vultilion, und
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
-from skrlv import PredictiveSparseDecomposition
-from skrlv.datasets import load_natural_patches
+from skrlv import PredictiveSparseDecomposition, SparseCoder
+from skrlv.datasets import load_handwritten_digits, load_natural_patches
 from skrlv.plotting import plot_atoms
 from skrlv.preprocessing import PatchWhitener
 
@@ -33,18 +34,19 @@ train, test = X[:-1000], X[-1000:]
 
 
 def prediction_error(model):
-    """Mean squared length of z - Enc(x), as a share of that of z, on patches that were not learned from."""
+    """Mean squared length of z - Enc(x), and that of z, on patches that were not learned from."""
     predicted = model.set_params(inference="encoder").transform(test)
     codes = model.set_params(inference="argmin").transform(test)
-    return np.sum((codes - predicted) ** 2) / np.sum(codes**2)
+    return np.mean(np.sum((codes - predicted) ** 2, axis=1)), np.mean(np.sum(codes**2, axis=1))
 
 
 noise = np.random.RandomState(0).standard_normal((n_atoms, side**2))
 settings = {"n_components": n_atoms, "dictionary_init": noise, "encoder": "shrinkage", "random_state": 0}
 untrained = PredictiveSparseDecomposition(**settings, max_iter=1, learning_rate_init=1e-12).fit(train[:256])
 model = PredictiveSparseDecomposition(**settings).fit(train)
-before, after = prediction_error(untrained), prediction_error(model)
-print(f"prediction error, share of the codes: {before:.2f} untrained, {after:.3f} after {model.n_iter_} passes")
+for name, fitted in (("untrained", untrained), (f"after {model.n_iter_} passes", model)):
+    error, size = prediction_error(fitted)
+    print(f"{name:16} error of predictions {error:.2f}, codes {size:.1f}, error over codes {error / size:.3f}")
 
 # %%
 # Atoms are edges, and to each belongs a filter of its shape. Filters are not the atoms: where atoms overlap, a filter
@@ -55,16 +57,34 @@ alike = np.sum(atoms * filters, axis=1) / np.linalg.norm(atoms, axis=1) / np.lin
 print(f"correlation of each atom and its filter: median {np.median(alike):.2f}")
 
 # %%
-# What the encoder says and what the search finds, for one patch.
+# What the encoder says and what the search finds, for thirty patches. Both have their zeros: the encoder is too careful
+# with small entries, and the energy lets it be.
 
-patch = test[:1]
-said = model.set_params(inference="encoder").transform(patch)[0]
-found = model.set_params(inference="argmin").transform(patch)[0]
+said = model.set_params(inference="encoder").transform(test[:30])
+found = model.set_params(inference="argmin").transform(test[:30])
 
 figure, axes = plt.subplots(1, 3, figsize=(14, 5), layout="constrained", width_ratios=(4, 4, 3))
 plot_atoms(atoms, (side, side), n_columns=16, ax=axes[0]).set_title("atoms")
 plot_atoms(filters, (side, side), n_columns=16, ax=axes[1]).set_title("filters of the encoder")
-axes[2].plot(said, found, ".")
+axes[2].plot(said.ravel(), found.ravel(), ".", ms=3)
 axes[2].axline((0, 0), slope=1, color="grey", lw=0.8)
-axes[2].set(xlabel="entry of the prediction", ylabel="entry of the code", title="one patch", aspect="equal")
+axes[2].set(xlabel="entry of the prediction", ylabel="entry of the code", title="thirty patches", aspect="equal")
+plt.show()
+
+# %%
+# Do atoms change because somebody predicts their codes? Strokes of handwritten digits, learned by sparse coding alone
+# and with an encoder: each atom of one is set beside the atom of the other that it resembles most, pair by pair.
+
+digits, _ = load_handwritten_digits()
+digits, side = digits[:5000], int(np.sqrt(digits.shape[1]))
+settings = {"n_components": 64, "lmbda": 0.35, "positive": True, "random_state": 0}
+alone = SparseCoder(**settings).fit(digits)
+together = PredictiveSparseDecomposition(**settings, encoder="shrinkage", encoder_weight=0.1).fit(digits)
+likeness = alone.components_ @ together.components_.T
+mine, theirs = linear_sum_assignment(-likeness)
+print(f"correlation of matched strokes: median {np.median(likeness[mine, theirs]):.2f}")
+
+figure, axes = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
+plot_atoms(alone.components_[mine], (side, side), ax=axes[0]).set_title("sparse coding")
+plot_atoms(together.components_[theirs], (side, side), ax=axes[1]).set_title("with an encoder")
 plt.show()
