@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from skrlv._arrays import namespace, squares_per_sample
+from skrlv._arrays import double, namespace, squares_per_sample
+from skrlv._convolution import convolve, correlate, grid, spectra, tap_products
 
 
 class Decoder(ABC):
@@ -115,3 +116,59 @@ class Dictionary(LinearDecoder):
         """Whether multiplying by the Gram matrix is cheaper than decoding and coming back."""
         n_components, n_features = self.atoms.shape
         return n_components <= 2 * n_features
+
+
+@dataclass(frozen=True, eq=False)
+class ConvolutionalDictionary(LinearDecoder):
+    r"""Sum of convolutions, :math:`\mathrm{Dec}(z)_c = \sum_i K_{i,c} * z_i`, full and without wrap-around.
+
+    Parameters
+    ----------
+    kernels : array of shape (n_components, *kernel_size, n_channels)
+        The kernels K, over one or more axes.
+    spatial_shape : tuple of int
+        Size of the signals along these axes. Codes live where a kernel fits, on spatial - kernel + 1 positions.
+    """
+
+    kernels: Any
+    spatial_shape: tuple
+
+    def __post_init__(self):
+        kernel = tuple(self.kernels.shape[1:-1])
+        if len(kernel) != len(self.spatial_shape) or any(
+            k > s for k, s in zip(kernel, self.spatial_shape, strict=True)
+        ):
+            raise ValueError(f"Kernels of {kernel} do not fit into signals of {tuple(self.spatial_shape)}.")
+
+    def __call__(self, z):
+        return convolve(z, self.kernels)
+
+    def adjoint(self, r):
+        return correlate(r, self.kernels)
+
+    def forward(self, z):
+        return self(z), z
+
+    def vjp(self, tape, dy):
+        return self.adjoint(dy), {"kernels": tap_products(tape, dy, self.kernels.shape[1:-1])}
+
+    @property
+    def parameters(self):
+        return {"kernels": self.kernels}
+
+    @property
+    def code_shape(self):
+        positions = (s - k + 1 for s, k in zip(self.spatial_shape, self.kernels.shape[1:-1], strict=True))
+        return (*positions, self.kernels.shape[0])
+
+    @cached_property
+    def squared_norms(self):
+        return squares_per_sample(self.kernels)
+
+    @cached_property
+    def lipschitz(self):
+        """The largest squared singular value of the kernels' spectra: on a grid without wrap-around, a bound."""
+        xp = namespace(self.kernels)
+        found = spectra(double(self.kernels), grid(self.spatial_shape))
+        smaller = xp.matrix_transpose(found) if found.shape[-2] > found.shape[-1] else found
+        return float(xp.max(xp.linalg.eigvalsh(smaller @ xp.conj(xp.matrix_transpose(smaller)))))

@@ -59,8 +59,8 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
     batch_size : int or "auto", default="auto"
         Rows per update; "auto" is 256.
     learning_rate_init : float, default=1e-2
-        Rate of Adam for the encoder, at most 1, which falls as one over the root of the steps. Where predictions go
-        astray the encoder starts anew at a tenth of it.
+        Rate of Adam for the encoder, at most 1, which falls as one over the root of the steps; a deep module may want a
+        tenth of it. Where predictions go astray the encoder starts anew at a tenth.
     tol : float, default=1e-3
         Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
     code_tol : float or "auto", default="auto"

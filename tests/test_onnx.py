@@ -5,6 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -119,6 +120,11 @@ def test_codes_go_on_into_a_classifier(run, digits):
     predicted, probabilities = run(to_onnx(pipeline), digits.astype(np.float32))
     np.testing.assert_array_equal(predicted, pipeline.predict(digits))
     np.testing.assert_allclose(probabilities, pipeline.predict_proba(digits), atol=1e-3)
+
+
+def test_a_search_gives_its_best(digits):
+    search = GridSearchCV(lista(), {"n_layers": [0, 1]}, cv=2).fit(digits[:300])
+    assert_same_codes(search.best_estimator_, to_onnx(search), by_reference, digits)
 
 
 # what has no graph

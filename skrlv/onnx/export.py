@@ -23,9 +23,9 @@ def to_onnx(estimator, *, dtype=None):
 
     Parameters
     ----------
-    estimator : LISTAEncoder, PredictiveSparseDecomposition or Pipeline
+    estimator : LISTAEncoder, PredictiveSparseDecomposition, a Pipeline, or a search over one of these
         Fitted. A `PredictiveSparseDecomposition` must have ``inference="encoder"``. Other steps of a Pipeline are
-        converted by skl2onnx, which must be installed.
+        converted by skl2onnx, which must be installed. Of a search, such as GridSearchCV, it is the best estimator.
     dtype : {"float32", "float64"} or None, default=None
         Of rows, codes and all between; None is that of ``components_``, and float32 for a Pipeline.
 
@@ -59,6 +59,7 @@ def to_onnx(estimator, *, dtype=None):
     """
     if dtype is not None and np.dtype(dtype) not in _DTYPES:
         raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'.")
+    estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline):
         return _pipeline_to_onnx(estimator, dtype or np.float32)
     check_exportable(estimator)

@@ -1,0 +1,108 @@
+"""Floor 0: convolution over any number of axes, by products of matrices or by FFT, whichever is quicker.
+
+Signals are (n_samples, *spatial, n_channels), maps (n_samples, *positions, n_components) where a kernel fits, with
+positions = spatial - kernel + 1, and kernels (n_components, *kernel, n_channels).
+"""
+
+import math
+from itertools import product
+
+from scipy.fft import next_fast_len
+
+from skrlv._arrays import namespace, zeros
+
+MOST_TAPS = 64  # entries of a kernel up to which products of matrices are quicker; beyond, the FFT gains steadily
+_MOST_ENTRIES = 2**21  # of a matrix of windows, so that memory stays small whatever the signal
+
+
+def correlate(x, kernels):
+    """How much of each kernel there is at each place where it fits: signals -> maps."""
+    positions = _fitting(x, kernels)
+    if _is_large(kernels):
+        return _by_fft(x, kernels, x.shape[1:-1], positions, forward=False)
+    weights, parts = _flat(kernels).T, []
+    for rows in _slabs(x, kernels.shape[1:], positions[0]):
+        parts.append(_windows(x, kernels.shape[1:-1], rows, positions) @ weights)
+    return namespace(x).concat(parts, axis=1)
+
+
+def convolve(z, kernels):
+    """The sum of all kernels, each wherever its map is not zero, as high as that: maps -> signals."""
+    positions, kernel, n_channels = z.shape[1:-1], kernels.shape[1:-1], kernels.shape[-1]
+    spatial = tuple(p + k - 1 for p, k in zip(positions, kernel, strict=True))
+    if _is_large(kernels):
+        return _by_fft(z, kernels, spatial, spatial, forward=True)
+    out, weights = zeros((z.shape[0], *spatial, n_channels), like=z), _flat(kernels)
+    for rows in _slabs(z, kernels.shape[1:], positions[0]):
+        taps = z[:, rows, ...] @ weights
+        for i, offset in enumerate(_offsets(kernel)):
+            out[_window(offset, rows, positions)] += taps[..., i * n_channels : (i + 1) * n_channels]
+    return out
+
+
+def tap_products(z, x, kernel):
+    """Sum over samples and places p of z_i[p] x_c[p + u]: maps and signals -> (n_components, *kernel, n_channels)."""
+    xp, n_components, taps = namespace(z), z.shape[-1], (*kernel, x.shape[-1])
+    total = zeros((n_components, math.prod(taps)), like=z)
+    for rows in _slabs(x, taps, z.shape[1]):
+        seen, here = _windows(x, kernel, rows, z.shape[1:-1]), z[:, rows, ...]
+        total = total + xp.reshape(here, (-1, n_components)).T @ xp.reshape(seen, (-1, math.prod(taps)))
+    return xp.reshape(total, (n_components, *taps))
+
+
+def spectra(kernels, shape):
+    """DFTs of the kernels on a grid of that shape, the last axis halved: (*grid, n_components, n_channels)."""
+    xp, n_axes = namespace(kernels), kernels.ndim - 2
+    return xp.moveaxis(_dft(kernels, shape), 0, n_axes)
+
+
+def grid(spatial):
+    """A shape whose FFT is quick, and on which full convolutions of signals of that shape do not wrap around."""
+    return tuple(next_fast_len(int(size), real=True) for size in spatial)
+
+
+def _fitting(x, kernels):
+    return tuple(s - k + 1 for s, k in zip(x.shape[1:-1], kernels.shape[1:-1], strict=True))
+
+
+def _is_large(kernels):
+    return math.prod(kernels.shape[1:]) > MOST_TAPS
+
+
+def _flat(kernels):
+    return namespace(kernels).reshape(kernels, (kernels.shape[0], -1))
+
+
+def _offsets(kernel):
+    return product(*map(range, kernel))
+
+
+def _window(offset, rows, positions):
+    """Where the taps at that offset fall, of the positions whose first index is in rows."""
+    first = slice(rows.start + offset[0], rows.stop + offset[0])
+    return (slice(None), first, *(slice(o, o + p) for o, p in zip(offset[1:], positions[1:], strict=True)), ...)
+
+
+def _windows(x, kernel, rows, positions):
+    """What lies under a kernel at each position, in the order of its entries: (n_samples, *positions, n_taps)."""
+    return namespace(x).concat([x[_window(offset, rows, positions)] for offset in _offsets(kernel)], axis=-1)
+
+
+def _slabs(x, taps, n_rows):
+    """Slices of the first axis of positions, as many rows at a time as a matrix of windows has room for."""
+    per_row = x.shape[0] * math.prod(x.shape[2:-1]) * math.prod(taps)
+    height = max(1, _MOST_ENTRIES // max(1, per_row))
+    return [slice(start, min(start + height, n_rows)) for start in range(0, n_rows, height)]
+
+
+def _by_fft(x, kernels, spatial, wanted, *, forward):
+    """x times the kernels' spectra, or their conjugate transposes, cut to the wanted size."""
+    xp, n_axes, shape = namespace(x), x.ndim - 2, grid(spatial)
+    ours, theirs = xp.moveaxis(_dft(x, shape), 0, n_axes), spectra(kernels, shape)
+    mixed = ours @ (theirs if forward else xp.conj(xp.matrix_transpose(theirs)))
+    out = xp.fft.irfftn(xp.moveaxis(mixed, n_axes, 0), s=shape, axes=tuple(range(1, n_axes + 1)))
+    return xp.astype(out[(slice(None), *(slice(0, size) for size in wanted), ...)], x.dtype, copy=False)
+
+
+def _dft(x, shape):
+    return namespace(x).fft.rfftn(x, s=shape, axes=tuple(range(1, len(shape) + 1)))
