@@ -196,12 +196,7 @@ class Coder(DictionaryModel, AlternatingModel):
         """Say once where the data or lmbda make codes that tell nothing, and what to do."""
         rows = self._rows(X)
         survey = rows.survey()
-        if survey.is_offset:
-            warn_user(
-                "X is almost constant next to its offset: the mean of the rows holds over 99 % of its energy, so the "
-                "codes describe the offset. Remove it first, for example X - X.mean(axis=0) or "
-                "StandardScaler(with_std=False)."
-            )
+        if warn_of_offset(survey):
             return
         energy, sample = self.energy_, sample_rows(rows, survey)
         complaint = self._complaint(energy, sample) if sample.size else None
@@ -218,6 +213,17 @@ class Coder(DictionaryModel, AlternatingModel):
         if _has_a_price(energy) and rank >= 10 and np.median(used) >= 0.9 * rank:
             return "dense"
         return None
+
+
+def warn_of_offset(survey):
+    """Say so, and return True, where rows differ little from their mean."""
+    if survey.is_offset:
+        warn_user(
+            "X is almost constant next to its offset: the mean of the rows holds over 99 % of its energy, so the "
+            "codes describe the offset. Remove it first, for example X - X.mean(axis=0) or "
+            "StandardScaler(with_std=False)."
+        )
+    return survey.is_offset
 
 
 def _worst(searches):

@@ -43,6 +43,8 @@ class EncoderModel(DictionaryModel):
     def encoder_(self):
         """The fitted encoder, on the device."""
         check_is_fitted(self)
+        if self._encoder["kind"] == "ModuleEncoder":
+            refuse_cpu(self.device)
         parts = {
             name: to_device(value, self.device) if isinstance(value, np.ndarray) else value
             for name, value in self._encoder.items()
@@ -75,6 +77,12 @@ class EncoderModel(DictionaryModel):
             Higher is better; that of exact codes is the most there is.
         """
         return float(np.mean(self.score_samples(X)))
+
+
+def refuse_cpu(device):
+    """A torch module runs on torch alone."""
+    if device == "cpu":
+        raise ValueError("encoder= is a torch module: device= must be one of torch's, such as 'torch:cpu' or 'cuda'.")
 
 
 def _kind(name):

@@ -10,8 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 from skrlv._alternating import AlternatingModel
 from skrlv._arrays import double, is_numpy, squares_per_sample, to_device_of, to_numpy, zeros
 from skrlv._compat import HasMethods, Interval, StrOptions
-from skrlv._dictionary_model import ROWS_PER_THREAD, by_blocks
-from skrlv._encoder_model import EncoderModel, predicted
+from skrlv._dictionary_model import ROWS_PER_THREAD, by_blocks, warn_of_offset
+from skrlv._encoder_model import EncoderModel, predicted, refuse_cpu
 from skrlv.base import warn_user
 from skrlv.decoders import Dictionary
 from skrlv.encoders import LISTA, ShrinkageEncoder, TanhEncoder
@@ -22,7 +22,7 @@ from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
 from skrlv.sparse_encoding import exact_codes, resolved_tol
 
-STEPS_AT_FULL_RATE = 200
+STEPS_AT_FULL_RATE, LEAST_RATE = 200, 1e-9
 _PREFIX = "adam_"
 
 
@@ -62,7 +62,8 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         Rate of Adam for the encoder, at most 1, which falls as one over the root of the steps; a deep module may want a
         tenth of it. Where predictions go astray the encoder starts anew at a tenth.
     tol : float, default=1e-3
-        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
+        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes. The
+        encoder takes one step per batch: with few rows give a small batch_size, or 0 here.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data.
     device : str, default="cpu"
@@ -174,10 +175,8 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         named = isinstance(self.encoder, str)
         if named and self.encoder == "tanh" and self.positive:
             raise ValueError("positive=True needs encoder='shrinkage' or 'lista': tanh takes both signs.")
-        if not named and self.device == "cpu":
-            raise ValueError(
-                "encoder= is a torch module: device= must be one of torch's, such as 'torch:cpu' or 'cuda'."
-            )
+        if not named:
+            refuse_cpu(self.device)
 
     def _initial_energy(self, X, rng):
         self._data_unit = self._rows(X).survey().rms or 1.0
@@ -248,9 +247,15 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         """Nothing of the batch is learned; the encoder starts anew, at a tenth of the rate."""
         kept = {name: value for name, value in state.items() if not name.startswith(_PREFIX)}
         slower = {"slower": 0.1 * state.get("slower", 1.0)}
+        if slower["slower"] < LEAST_RATE:
+            raise ValueError(
+                "The encoder predicts NaN, or codes of far too large a scale, before it has learned anything. "
+                "Give encoder= a module whose first weights make sense of these data, or scale the data."
+            )
         return kept | slower, replace(energy, encoder=self._first_encoder(energy.decoder, energy.lmbda))
 
     def _review(self, X):
+        warn_of_offset(self._rows(X).survey())
         if "slower" in self._state:
             warn_user(
                 "The encoder's predictions went astray, and it began anew at a tenth of the rate, at last "
@@ -266,10 +271,10 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
 
 
 def _is_lost(energy, y, prediction):
-    """Whether predictions are far worse than codes of zero."""
-    plain = replace(energy, encoder_weight=0.0)
+    """Whether predictions describe the data far worse than codes of zero."""
+    fit = replace(energy, encoder_weight=0.0, lmbda=0.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        spent = float(plain(y, prediction).mean())
+        spent = float(fit(y, prediction).mean())
     return not spent <= BLOWN_UP * 0.5 * float(squares_per_sample(y).mean())
 
 

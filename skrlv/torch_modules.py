@@ -38,22 +38,41 @@ class ModuleEncoder(Encoder):
 
         Raises
         ------
+        TypeError
+            If it is no torch module.
         ValueError
             If no parameter of it can be learned, or it does not take rows of the data to codes of the decoder.
         """
-        k, n_features = decoder.atoms.shape
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"encoder={module!r} must be a torch.nn.Module, one that is made, not its class.")
         if not _learned(module):
             raise ValueError("encoder= is a module without parameters that need a gradient: there is nothing to learn.")
         skeleton = deepcopy(module).to(device="cpu", dtype=decoder.atoms.dtype).eval()
         weights = torch.nn.utils.parameters_to_vector(_learned(skeleton).values()).detach()
         encoder = cls(skeleton, weights.to(decoder.atoms.device), positive)
-        try:
-            shape = tuple(encoder(torch.zeros_like(decoder.atoms[:2])).shape)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"encoder= does not take rows of {n_features} features: {error}") from error
-        if shape != (2, k):
-            raise ValueError(f"encoder= gives codes of shape {shape} for 2 rows, but must give (2, {k}).")
+        for n in (1, 2):
+            encoder._check(torch.zeros_like(decoder.atoms[:1]).repeat(n, 1), (n, decoder.atoms.shape[0]))
         return encoder
+
+    def _check(self, y, shape):
+        """Refuse a module that does not take y to finite codes of that shape, which depend on its parameters."""
+        try:
+            z = torch.func.functional_call(self.module, self._parts(self.weights.detach().requires_grad_()), (y,))
+        except Exception as error:  # a module may raise anything
+            raise ValueError(f"encoder= fails on {len(y)} rows of {y.shape[1]} features: {error}") from error
+        if not isinstance(z, torch.Tensor) or z.dtype != y.dtype:
+            got = f"{z.dtype}" if isinstance(z, torch.Tensor) else type(z).__name__
+            raise ValueError(f"encoder= gives {got} for rows of {y.dtype}, but must give one tensor of that dtype.")
+        if tuple(z.shape) != shape:
+            raise ValueError(
+                f"encoder= gives codes of shape {tuple(z.shape)} for {len(y)} rows, but must give {shape}."
+            )
+        if not z.requires_grad:
+            raise ValueError(
+                "encoder= gives codes without a gradient: it detaches them, or gradients are switched off."
+            )
+        if not torch.isfinite(z).all():
+            raise ValueError("encoder= gives NaN or infinite codes for rows of zeros.")
 
     def forward(self, y):
         weights = self.weights.detach().requires_grad_()

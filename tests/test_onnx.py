@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skrlv import LISTAEncoder, PredictiveSparseDecomposition, SparseCoder
@@ -122,6 +123,23 @@ def test_codes_go_on_into_a_classifier(run, digits):
     np.testing.assert_allclose(probabilities, pipeline.predict_proba(digits), atol=1e-3)
 
 
+@pytest.mark.parametrize("classifier", [RidgeClassifier(), KNeighborsClassifier(3)])
+def test_classifiers_of_either_kind(classifier, digits):
+    pytest.importorskip("skl2onnx")
+    labels = load_digits().target
+    pipeline = make_pipeline(lista(), classifier).fit(digits[:600], labels[:600])
+    predicted = by_runtime(to_onnx(pipeline), digits.astype(np.float32))[0]
+    assert np.mean(predicted == pipeline.predict(digits)) > 0.99  # neighbours may tie
+
+
+@pytest.mark.parametrize("nothing", ["passthrough", None])
+def test_steps_that_do_nothing_are_left_out(nothing, digits):
+    pytest.importorskip("skl2onnx")
+    pipeline = Pipeline([("scaler", nothing), ("codes", lista())]).fit(digits[:300])
+    (codes,) = by_runtime(to_onnx(pipeline), digits.astype(np.float32))
+    np.testing.assert_allclose(codes, pipeline.transform(digits), atol=1e-4)
+
+
 def test_a_search_gives_its_best(digits):
     search = GridSearchCV(lista(), {"n_layers": [0, 1]}, cv=2).fit(digits[:300])
     assert_same_codes(search.best_estimator_, to_onnx(search), by_reference, digits)
@@ -144,7 +162,10 @@ def test_what_is_searched_for_is_refused(estimator, kind, message, digits):
         to_onnx(estimator.fit(digits[:200]))
 
 
-@pytest.mark.parametrize("estimator", [lista(), PredictiveSparseDecomposition(4), make_pipeline(lista())])
+@pytest.mark.parametrize(
+    "estimator",
+    [lista(), PredictiveSparseDecomposition(4), make_pipeline(lista()), GridSearchCV(lista(), {"n_layers": [0]})],
+)
 def test_what_has_not_learned_is_refused(estimator):
     with pytest.raises(NotFittedError):
         to_onnx(estimator)

@@ -36,6 +36,21 @@ def network(n_features=64, n_components=16, seed=0):
     return nn.Sequential(nn.Linear(n_features, 32), nn.ReLU(), nn.Linear(32, n_components))
 
 
+class Detached(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, y):
+        return self.inner(y).detach()
+
+
+def filled(module, value):
+    for parameter in module.parameters():
+        nn.init.constant_(parameter, value)
+    return module
+
+
 def model(module, **options):
     return PredictiveSparseDecomposition(
         **{"n_components": 16, "lmbda": 0.3, "encoder": module, "device": "torch:cpu", "max_iter": 8, "tol": 0.0}
@@ -126,6 +141,17 @@ def test_positive_codes_are(inference, digits):
     assert np.isfinite(fitted.score_samples(digits)).all()
 
 
+def test_a_class_is_refused(digits):
+    with pytest.raises(TypeError, match="not its class"):
+        model(nn.Linear).fit(digits[:300])
+
+
+def test_a_fitted_module_stays_on_torch(digits):
+    fitted = model(network(), max_iter=1).fit(digits[:300]).set_params(device="cpu")
+    with pytest.raises(ValueError, match="device= must be one of torch's"):
+        fitted.transform(digits)
+
+
 def test_float32_stays(digits):
     fitted = model(network(), max_iter=2).fit(digits[:300].astype(np.float32))
     assert fitted.transform(digits[:5].astype(np.float32)).dtype == np.float32
@@ -136,8 +162,13 @@ def test_float32_stays(digits):
     ("module", "options", "message"),
     [
         (network(), {"device": "cpu"}, "device= must be one of torch's"),
-        (network(64, 15), {}, r"codes of shape \(2, 15\)"),
-        (network(63), {}, "does not take rows of 64 features"),
+        (network(64, 15), {}, r"codes of shape \(1, 15\)"),
+        (network(63), {}, "fails on 1 rows of 64 features"),
+        (nn.Sequential(network(), nn.Flatten(0)), {}, r"codes of shape \(16,\)"),
+        (nn.LSTM(64, 16), {}, "gives tuple"),
+        (Detached(network()), {}, "without a gradient"),
+        (filled(network(), float("nan")), {}, "NaN or infinite"),
+        (filled(network(), 1e30), {}, "far too large a scale"),
         (nn.ReLU(), {}, "nothing to learn"),
     ],
 )

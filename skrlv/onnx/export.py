@@ -6,6 +6,7 @@ from itertools import count
 import numpy as np
 import onnx
 from onnx import helper
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -59,7 +60,7 @@ def to_onnx(estimator, *, dtype=None):
     """
     if dtype is not None and np.dtype(dtype) not in _DTYPES:
         raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'.")
-    estimator = getattr(estimator, "best_estimator_", estimator)
+    estimator = _best(estimator)
     if isinstance(estimator, Pipeline):
         return _pipeline_to_onnx(estimator, dtype or np.float32)
     check_exportable(estimator)
@@ -76,6 +77,13 @@ def to_onnx(estimator, *, dtype=None):
     )
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _best(estimator):
+    """Of a search the estimator that it found, and anything else itself."""
+    if hasattr(estimator, "refit") and not hasattr(estimator, "best_estimator_"):
+        raise NotFittedError(f"{type(estimator).__name__} has no best_estimator_: fit it, with refit=True.")
+    return getattr(estimator, "best_estimator_", estimator)
 
 
 def check_exportable(estimator):
@@ -101,6 +109,7 @@ def traced(estimator, name, dtype, unique):
 
 
 def _pipeline_to_onnx(pipeline, dtype):
+    pipeline = Pipeline([(name, step) for name, step in pipeline.steps if step not in (None, "passthrough")])
     check_is_fitted(pipeline)
     for step in pipeline.named_steps.values():
         if isinstance(step, LatentVariableModel):

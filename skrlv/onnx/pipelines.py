@@ -18,7 +18,8 @@ def convert(pipeline, dtype, opset):
     for model in (LISTAEncoder, PredictiveSparseDecomposition):
         skl2onnx.update_registered_converter(model, f"Skrlv{model.__name__}", _infer_type, _add_nodes)
     given = _TYPES[np.dtype(dtype)]([None, pipeline.n_features_in_])
-    options = {id(pipeline[-1]): {"zipmap": False}} if is_classifier(pipeline) else None
+    gives_probabilities = is_classifier(pipeline) and hasattr(pipeline, "predict_proba")
+    options = {id(pipeline[-1]): {"zipmap": False}} if gives_probabilities else None
     return skl2onnx.to_onnx(pipeline, initial_types=[("X", given)], options=options, target_opset=opset)
 
 
