@@ -139,6 +139,11 @@ class Landscape(ABC):
     def quadratic(self):
         """The smooth part as a `Quadratic`."""
 
+    @property
+    @abstractmethod
+    def half_norms(self):
+        """The smooth part at a code of zero, where it is a quadratic: (n_samples,), float64."""
+
     @abstractmethod
     def on_gram(self):
         """The landscape walked on the Gram matrix, which is then computed once for all that is asked of it."""
@@ -195,11 +200,17 @@ class DecoderLandscape(Landscape):
         energy = self.energy
         if not energy.has_gram:
             raise TypeError("Only a Dictionary under squared error has a Gram matrix.")
-        correlations, half_norms = energy.decoder.adjoint(self.y), 0.5 * squares_per_sample(self.y)
+        correlations = energy.decoder.adjoint(self.y)
         if self.prediction is not None:
             correlations = correlations + energy.encoder_weight * self.prediction
-            half_norms = half_norms + 0.5 * energy.encoder_weight * squares_per_sample(self.prediction)
-        return Quadratic(energy.gram, correlations, half_norms)
+        return Quadratic(energy.gram, correlations, self.half_norms)
+
+    @property
+    def half_norms(self):
+        own = 0.5 * squares_per_sample(self.y)
+        if self.prediction is None:
+            return own
+        return own + 0.5 * self.energy.encoder_weight * squares_per_sample(self.prediction)
 
     def on_gram(self):
         return GramLandscape(self.energy, self.quadratic(), self)
@@ -235,6 +246,10 @@ class GramLandscape(Landscape):
 
     def quadratic(self):
         return self.form
+
+    @property
+    def half_norms(self):
+        return self.form.half_norms
 
     def on_gram(self):
         return self

@@ -42,7 +42,7 @@ def duality_gap(landscape, z):
     if ridge:  # 0 x an overflow would be NaN
         smooth = smooth + 0.5 * ridge * squares_per_sample(z)
     smooth = np.maximum(smooth, 0.0)
-    at_zero, axes = landscape.smooth(np.zeros_like(z)), tuple(range(1, z.ndim))
+    at_zero, axes = landscape.half_norms, tuple(range(1, z.ndim))
 
     reach = np.maximum(correlations, 0.0) if regularizer.positive else np.abs(correlations)
     paid = thresholds > 0.0
