@@ -124,7 +124,7 @@ class ConvolutionalDictionary(LinearDecoder):
 
     Parameters
     ----------
-    kernels : array of shape (n_components, *kernel_size, n_channels)
+    kernels : array of shape (n_components, \*kernel_size, n_channels)
         The kernels K, over one or more axes.
     spatial_shape : tuple of int
         Size of the signals along these axes. Codes live where a kernel fits, on spatial - kernel + 1 positions.
