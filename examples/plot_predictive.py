@@ -72,8 +72,8 @@ axes[2].set(xlabel="entry of the prediction", ylabel="entry of the code", title=
 plt.show()
 
 # %%
-# Do atoms change because somebody predicts their codes? Strokes of handwritten digits, learned by sparse coding alone
-# and with an encoder: each atom of one is set beside the atom of the other that it resembles most, pair by pair.
+# Do atoms change because somebody predicts their codes? Parts of handwritten digits (strokes on MNIST, where it is at
+# hand; more of a digit on 8 by 8 pixels), learned by sparse coding alone and with an encoder, matched pair by pair.
 
 digits, _ = load_handwritten_digits()
 digits, side = digits[:5000], int(np.sqrt(digits.shape[1]))
@@ -82,7 +82,7 @@ alone = SparseCoder(**settings).fit(digits)
 together = PredictiveSparseDecomposition(**settings, encoder="shrinkage", encoder_weight=0.1).fit(digits)
 likeness = alone.components_ @ together.components_.T
 mine, theirs = linear_sum_assignment(-likeness)
-print(f"correlation of matched strokes: median {np.median(likeness[mine, theirs]):.2f}")
+print(f"correlation of matched atoms: median {np.median(likeness[mine, theirs]):.2f}")
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
 plot_atoms(alone.components_[mine], (side, side), ax=axes[0]).set_title("sparse coding")
