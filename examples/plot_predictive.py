@@ -72,8 +72,8 @@ axes[2].set(xlabel="entry of the prediction", ylabel="entry of the code", title=
 plt.show()
 
 # %%
-# Do atoms change because somebody predicts their codes? Parts of handwritten digits (strokes on MNIST, where it is at
-# hand; more of a digit on 8 by 8 pixels), learned by sparse coding alone and with an encoder, matched pair by pair.
+# Do atoms change because somebody predicts their codes? Atoms of handwritten digits (those of MNIST where they are at
+# hand), learned by sparse coding alone and with an encoder, and matched pair by pair.
 
 digits, _ = load_handwritten_digits()
 digits, side = digits[:5000], int(np.sqrt(digits.shape[1]))
