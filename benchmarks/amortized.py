@@ -127,7 +127,7 @@ def compare(X, train, D, density, args, ax):
     pairs = ("pass", "products"), ("zero", "pass"), ("refine", "zero")
     over, longer, refining = (spent[a] / spent[b] for a, b in pairs)
     print(f"three uses: {over:.2f} times the bare products; exact at gap {GAP:.0e} takes {longer:.1f} times as long,")
-    print(f"and from the prediction {refining:.2f} times what it takes from zero")
+    print(f"and refining the predictions to it {refining:.2f} times as long as that")
     if ax is not None:
         draw(ax, {name: (1e6 * seconds / len(X), max(excess, 1e-8)) for name, (seconds, excess) in points.items()})
     return three, coder

@@ -48,7 +48,6 @@ for architecture, name in (("step", "learned steps"), ("lista", "LISTA")):
         LISTAEncoder(lmbda=0.3, dictionary=atoms, architecture=architecture, n_layers=n, random_state=0).fit(train)
         for n in uses
     ]
-    deepest = encoders[-1]
     curves[name] = [n + 1 for n in uses], [error(encoder.transform(test), exact) for encoder in encoders]
 for name, (numbers, errors) in curves.items():
     print(f"{name:14}" + "  ".join(f"{n}: {e:.3f}" for n, e in zip(numbers, errors, strict=True)))
@@ -56,7 +55,7 @@ for name, (numbers, errors) in curves.items():
 # %%
 # Another problem: signals that *are* sums of few known atoms, and these codes are wanted, not those of least energy.
 # For incoherent atoms ALISTA knows the matrix in closed form and learns two numbers per layer; HyperLISTA learns three
-# in all. Each layer adds about as many decibels as the last. No step of ISTA or FISTA is that long, and where they end
+# in all. HyperLISTA gains as many decibels by each layer, ALISTA fewer. No step of ISTA or FISTA is that long, and where they end
 # is not the true code: the L1 norm makes it too small.
 
 signals, true_codes, incoherent = make_sparse_signals(600, n_components=100, n_features=60, n_nonzero=4, random_state=0)
@@ -84,7 +83,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constraine
 for name, (numbers, errors) in curves.items():
     left.loglog(numbers, errors, "o-" if name in ("LISTA", "learned steps") else ".--", label=name)
 left.set(xlabel="steps", ylabel="squared error, share of the exact codes", title="digits")
-left.legend()
+left.legend(loc="lower center")
 for name, errors in planted.items():
     right.semilogy(layers, errors, "o-" if "LISTA" in name else ".--", label=name)
 right.set(xlabel="steps", ylabel="squared error, share of the true codes", title="planted codes")
@@ -93,9 +92,9 @@ plt.show()
 
 # %%
 # What is such a code worth? A linear classifier learns from the codes of 50 and of all labelled digits, and is asked
-# about the last 400. Predicted codes serve it about as well as exact ones.
+# about the last 400. Predicted codes serve it nearly as well as exact ones; with few labels pixels serve it better.
 
-features = {"pixels": lambda x: x, "exact codes": coder.transform, "LISTA": deepest.transform}
+features = {"pixels": lambda x: x, "exact codes": coder.transform, "LISTA": encoders[-1].transform}  # the deepest
 for n in (50, len(train)):
     for name, transform in features.items():
         classifier = LogisticRegression(C=10.0, max_iter=2000).fit(transform(train[:n]), labels[:n])
@@ -103,4 +102,4 @@ for n in (50, len(train)):
 
 # %%
 # When not to use it: for few rows, for rows unlike those it has learned from, and where the exact coder is quick
-# enough, which gives a certificate as well. At these sizes it is.
+# enough, which gives a certificate as well.

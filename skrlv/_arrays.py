@@ -105,6 +105,7 @@ def soft_threshold(v, t, positive):
 
 
 def _array(t, like):
+    """A number as an array: not every library's minimum takes numbers."""
     return t if hasattr(t, "dtype") else full((), t, like=like)
 
 

@@ -17,26 +17,26 @@ _MOST_ENTRIES = 2**21  # of a matrix of windows, so that memory stays small what
 
 def correlate(x, kernels):
     """How much of each kernel there is at each place where it fits: signals -> maps."""
-    positions = _fitting(x, kernels)
+    fitting = positions(x.shape[1:-1], kernels)
     if _is_large(kernels):
-        return _by_fft(x, kernels, x.shape[1:-1], positions, forward=False)
+        return _by_fft(x, kernels, x.shape[1:-1], fitting, forward=False)
     weights, parts = _flat(kernels).T, []
-    for rows in _slabs(x, kernels.shape[1:], positions[0]):
-        parts.append(_windows(x, kernels.shape[1:-1], rows, positions) @ weights)
+    for rows in _slabs(x, kernels.shape[1:], fitting[0]):
+        parts.append(_windows(x, kernels.shape[1:-1], rows, fitting) @ weights)
     return namespace(x).concat(parts, axis=1)
 
 
 def convolve(z, kernels):
     """The sum of all kernels, each wherever its map is not zero, as high as that: maps -> signals."""
-    positions, kernel, n_channels = z.shape[1:-1], kernels.shape[1:-1], kernels.shape[-1]
-    spatial = tuple(p + k - 1 for p, k in zip(positions, kernel, strict=True))
+    occupied, kernel, n_channels = z.shape[1:-1], kernels.shape[1:-1], kernels.shape[-1]
+    spatial = tuple(p + k - 1 for p, k in zip(occupied, kernel, strict=True))
     if _is_large(kernels):
         return _by_fft(z, kernels, spatial, spatial, forward=True)
     out, weights = zeros((z.shape[0], *spatial, n_channels), like=z), _flat(kernels)
-    for rows in _slabs(z, kernels.shape[1:], positions[0]):
+    for rows in _slabs(z, kernels.shape[1:], occupied[0]):
         taps = z[:, rows, ...] @ weights
         for i, offset in enumerate(_offsets(kernel)):
-            out[_window(offset, rows, positions)] += taps[..., i * n_channels : (i + 1) * n_channels]
+            out[_window(offset, rows, occupied)] += taps[..., i * n_channels : (i + 1) * n_channels]
     return out
 
 
@@ -50,19 +50,20 @@ def tap_products(z, x, kernel):
     return xp.reshape(total, (n_components, *taps))
 
 
-def spectra(kernels, shape):
-    """DFTs of the kernels on a grid of that shape, the last axis halved: (*grid, n_components, n_channels)."""
-    xp, n_axes = namespace(kernels), kernels.ndim - 2
-    return xp.moveaxis(_dft(kernels, shape), 0, n_axes)
+def positions(spatial, kernels):
+    """Where kernels fit into signals of that shape."""
+    return tuple(s - k + 1 for s, k in zip(spatial, kernels.shape[1:-1], strict=True))
+
+
+def spectra(x, shape):
+    """DFTs of kernels, signals or maps on a grid of that shape, the last axis halved, the first of x behind it."""
+    xp, n_axes = namespace(x), len(shape)
+    return xp.moveaxis(xp.fft.rfftn(x, s=shape, axes=tuple(range(1, n_axes + 1))), 0, n_axes)
 
 
 def grid(spatial):
     """A shape whose FFT is quick, and on which full convolutions of signals of that shape do not wrap around."""
     return tuple(next_fast_len(int(size), real=True) for size in spatial)
-
-
-def _fitting(x, kernels):
-    return tuple(s - k + 1 for s, k in zip(x.shape[1:-1], kernels.shape[1:-1], strict=True))
 
 
 def _is_large(kernels):
@@ -98,11 +99,7 @@ def _slabs(x, taps, n_rows):
 def _by_fft(x, kernels, spatial, wanted, *, forward):
     """x times the kernels' spectra, or their conjugate transposes, cut to the wanted size."""
     xp, n_axes, shape = namespace(x), x.ndim - 2, grid(spatial)
-    ours, theirs = xp.moveaxis(_dft(x, shape), 0, n_axes), spectra(kernels, shape)
+    ours, theirs = spectra(x, shape), spectra(kernels, shape)
     mixed = ours @ (theirs if forward else xp.conj(xp.matrix_transpose(theirs)))
     out = xp.fft.irfftn(xp.moveaxis(mixed, n_axes, 0), s=shape, axes=tuple(range(1, n_axes + 1)))
     return xp.astype(out[(slice(None), *(slice(0, size) for size in wanted), ...)], x.dtype, copy=False)
-
-
-def _dft(x, shape):
-    return namespace(x).fft.rfftn(x, s=shape, axes=tuple(range(1, len(shape) + 1)))

@@ -32,18 +32,16 @@ class EncoderModel(DictionaryModel):
 
     def _store(self, energy, dtype):
         super()._store(energy, dtype)
-        encoder = energy.encoder
+        encoder = energy.encoder.mapped(lambda value: to_numpy(value).astype(dtype))
         self._encoder = {"kind": type(encoder).__name__}
-        for field in fields(encoder):
-            value = getattr(encoder, field.name)
-            self._encoder[field.name] = to_numpy(value).astype(dtype) if getattr(value, "ndim", 0) else value
+        self._encoder |= {field.name: getattr(encoder, field.name) for field in fields(encoder)}
         self._positive, self._encoder_weight = energy.regularizer.positive, energy.encoder_weight
 
     @property
     def encoder_(self):
         """The fitted encoder, on the device."""
         check_is_fitted(self)
-        if self._encoder["kind"] == "ModuleEncoder":
+        if self._encoder["kind"] not in _BY_HAND:
             refuse_cpu(self.device)
         parts = {
             name: to_device(value, self.device) if isinstance(value, np.ndarray) else value

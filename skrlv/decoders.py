@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from skrlv._arrays import double, namespace, squares_per_sample
-from skrlv._convolution import convolve, correlate, grid, spectra, tap_products
+from skrlv._convolution import convolve, correlate, grid, positions, spectra, tap_products
 
 
 class Decoder(ABC):
@@ -158,8 +158,7 @@ class ConvolutionalDictionary(LinearDecoder):
 
     @property
     def code_shape(self):
-        positions = (s - k + 1 for s, k in zip(self.spatial_shape, self.kernels.shape[1:-1], strict=True))
-        return (*positions, self.kernels.shape[0])
+        return (*positions(self.spatial_shape, self.kernels), self.kernels.shape[0])
 
     @cached_property
     def squared_norms(self):

@@ -272,7 +272,7 @@ class LISTAEncoder(EncoderModel):
         """Predictions where they are near enough, exact codes where they are not.
 
         Rows whose relative duality gap is above ``code_tol`` are searched for as in `SparseCoder`: from zero, since the
-        path from there is three to ten times as fast as any road from the prediction.
+        path from there is two to ten times as fast as any road from the prediction.
 
         Parameters
         ----------

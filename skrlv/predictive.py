@@ -22,7 +22,8 @@ from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
 from skrlv.sparse_encoding import exact_codes, resolved_tol
 
-STEPS_AT_FULL_RATE, LEAST_RATE = 200, 1e-9
+STEPS_AT_FULL_RATE = 200
+LEAST_SHARE = 1e-9  # of the first rate; an encoder that goes astray below it does not because of the rate
 _PREFIX = "adam_"
 
 
@@ -210,8 +211,9 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         return predicted(energy, y) if self.inference == "encoder" else self._search(energy, y)
 
     def _search(self, energy, y):
-        """The minimum of the whole energy: it is one point, which the path from zero finds sooner than one from the
-        prediction, FISTA from there.
+        """The minimum of the whole energy.
+
+        It does not depend on the start: the exact path is quickest from zero, FISTA from the prediction.
         """
         tol = resolved_tol(self.code_tol, self.components_.dtype)
         if not is_numpy(y):
@@ -247,7 +249,7 @@ class PredictiveSparseDecomposition(EncoderModel, AlternatingModel):
         """Nothing of the batch is learned; the encoder starts anew, at a tenth of the rate."""
         kept = {name: value for name, value in state.items() if not name.startswith(_PREFIX)}
         slower = {"slower": 0.1 * state.get("slower", 1.0)}
-        if slower["slower"] < LEAST_RATE:
+        if slower["slower"] < LEAST_SHARE:
             raise ValueError(
                 "The encoder predicts NaN, or codes of far too large a scale, before it has learned anything. "
                 "Give encoder= a module whose first weights make sense of these data, or scale the data."

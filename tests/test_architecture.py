@@ -40,6 +40,8 @@ def test_floors_hold():
         ("metrics.py", "from skrlv import base"),
         ("sparse_coding.py", "from skrlv._warmup import warmup"),
         ("sparse_encoding.py", "from skrlv.sparse_coding import SparseCoder"),
+        ("lista.py", "import onnx"),
+        ("predictive.py", "import torch"),
         ("unknown_room.py", "x = 1"),
     ],
 )

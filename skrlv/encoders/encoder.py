@@ -1,7 +1,7 @@
 """What every encoder offers, and the one that predicts nothing."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from skrlv._arrays import namespace, zeros
 
@@ -41,6 +41,11 @@ class Encoder(ABC):
     def __call__(self, y):
         """Predict: data (n_samples, ...) -> codes (n_samples, ..., n_components)."""
         return self.forward(y)[0]
+
+    def mapped(self, function):
+        """The same encoder with a function of each of its arrays in its place."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: function(value) for name, value in values.items() if getattr(value, "ndim", 0)})
 
     def with_parameters(self, parameters):
         """The same encoder with other parameters, by name; those that must not be negative are cut at zero."""

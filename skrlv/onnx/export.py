@@ -1,6 +1,5 @@
 """A fitted encoder as an ONNX model, alone or as a step of a Pipeline."""
 
-from dataclasses import fields, replace
 from itertools import count
 
 import numpy as np
@@ -102,10 +101,9 @@ def check_exportable(estimator):
 
 def traced(estimator, name, dtype, unique):
     """The `Graph` of its encoder on the input of that name, and the codes in it."""
-    graph, encoder = Graph(name, estimator.n_features_in_, dtype, unique), estimator.encoder_
-    values = {field.name: getattr(encoder, field.name) for field in fields(encoder)}
-    arrays = {name: to_numpy(value).astype(dtype) for name, value in values.items() if getattr(value, "ndim", 0)}
-    return graph, replace(encoder, **arrays)(graph.input)
+    graph = Graph(name, estimator.n_features_in_, dtype, unique)
+    encoder = estimator.encoder_.mapped(lambda value: to_numpy(value).astype(dtype))
+    return graph, encoder(graph.input)
 
 
 def _pipeline_to_onnx(pipeline, dtype):

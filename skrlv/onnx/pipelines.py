@@ -41,6 +41,6 @@ def _add_nodes(scope, operator, container):
     for constant in graph.constants:
         container.add_initializer(constant.name, constant.data_type, list(constant.dims), constant)
     for node in graph.nodes:
-        attributes = {given.name: helper.get_attribute_value(given) for given in node.attribute}
+        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         container.add_node(node.op_type, list(node.input), list(node.output), name=node.name, **attributes)
     container.add_node("Identity", [codes.name], [out.full_name])

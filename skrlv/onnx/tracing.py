@@ -108,9 +108,8 @@ class TracedArray:
     __add__, __radd__ = _binary("Add", operator.add)
     __sub__, __rsub__ = _binary("Sub", operator.sub)
     __mul__, __rmul__ = _binary("Mul", operator.mul)
-    __truediv__, __rtruediv__ = _binary("Div", operator.truediv)
     __matmul__, __rmatmul__ = _binary("MatMul", operator.matmul)
-    __gt__, __lt__ = (_binary(op, compute)[0] for op, compute in (("Greater", operator.gt), ("Less", operator.lt)))
+    __gt__ = _binary("Greater", operator.gt)[0]
     __ge__ = _binary("GreaterOrEqual", operator.ge)[0]
     __eq__ = _binary("Equal", operator.eq)[0]  # type: ignore[assignment]
     __and__ = _binary("And", operator.and_)[0]
@@ -189,9 +188,7 @@ def _unary(op, compute):
     return function
 
 
-for _op, _compute in (
-    ("Abs", np.abs), ("Exp", np.exp), ("Log", np.log), ("Round", np.round), ("Sign", np.sign), ("Tanh", np.tanh),
-):  # fmt: skip
+for _op, _compute in (("Abs", np.abs), ("Log", np.log), ("Round", np.round), ("Tanh", np.tanh)):
     setattr(_Namespace, _op.lower(), _unary(_op, _compute))
 
 
