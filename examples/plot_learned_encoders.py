@@ -55,8 +55,8 @@ for name, (numbers, errors) in curves.items():
 # %%
 # Another problem: signals that *are* sums of few known atoms, and these codes are wanted, not those of least energy.
 # For incoherent atoms ALISTA knows the matrix in closed form and learns two numbers per layer; HyperLISTA learns three
-# in all. HyperLISTA gains as many decibels by each layer, ALISTA fewer. No step of ISTA or FISTA is that long, and where they end
-# is not the true code: the L1 norm makes it too small.
+# in all. HyperLISTA gains as many decibels by each layer, ALISTA fewer. No step of ISTA or FISTA is that long, and
+# where they end is not the true code: the L1 norm makes it too small.
 
 signals, true_codes, incoherent = make_sparse_signals(600, n_components=100, n_features=60, n_nonzero=4, random_state=0)
 layers = [1, 2, 4, 6]
