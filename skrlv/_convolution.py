@@ -11,6 +11,7 @@ from scipy.fft import next_fast_len
 
 from skrlv._arrays import namespace, zeros
 
+AXES = 3  # that the kernels of numba have
 MOST_TAPS = 64  # entries of a kernel up to which products of matrices are quicker; beyond, the FFT gains steadily
 _MOST_ENTRIES = 2**21  # of a matrix of windows, so that memory stays small whatever the signal
 
@@ -64,6 +65,16 @@ def spectra(x, shape):
 def grid(spatial):
     """A shape whose FFT is quick, and on which full convolutions of signals of that shape do not wrap around."""
     return tuple(next_fast_len(int(size), real=True) for size in spatial)
+
+
+def boxed_shape(sizes):
+    """Sizes along three axes, the first of one where there are fewer."""
+    return (*(1,) * (AXES - len(sizes)), *sizes)
+
+
+def boxed(x, n_axes):
+    """An array (n, axes, channels) as one with three axes."""
+    return x.reshape(x.shape[0], *boxed_shape(x.shape[1 : 1 + n_axes]), x.shape[-1])
 
 
 def _is_large(kernels):

@@ -1,6 +1,6 @@
 """Annex: a dictionary learned from an array that is spread over a cluster."""
 
-from functools import reduce
+from functools import partial, reduce
 
 import dask
 import dask.array as da
@@ -11,7 +11,7 @@ from skrlv._alternating import without_codes
 from skrlv._rows import Rows
 from skrlv._threads import row_blocks
 from skrlv.inference import joined
-from skrlv.learning import MOST_RESAMPLED, add, learn_from_statistics, statistics, worst_reconstructed
+from skrlv.learning import MOST_RESAMPLED, add, learn_from_statistics, statistics, update_atoms, worst_reconstructed
 from skrlv.sparse_coding import SparseCoder
 from skrlv.sparse_encoding import exact_codes, resolved_tol
 
@@ -192,6 +192,7 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
         batch, spent, learned.search, worst, errors = dask.compute(found[0])[0]
         learned.state, learned.energy = learn_from_statistics(
             learned.state, learned.energy, batch, lambda n: (worst[:n], errors[:n]), whole=True,
+            move=partial(update_atoms, positive=self.positive_dictionary),
             positive=self.positive_dictionary,
         )  # fmt: skip
         return spent

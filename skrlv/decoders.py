@@ -1,7 +1,7 @@
 """Floor 2: Dec, from a code to what it says the data are."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -49,8 +49,17 @@ class LinearDecoder(Decoder):
 
     @property
     @abstractmethod
+    def rows(self):
+        """The atoms, each as a row: (n_components, n_entries)."""
+
+    @abstractmethod
+    def with_rows(self, rows):
+        """The same decoder with other atoms."""
+
+    @cached_property
     def squared_norms(self):
         """Squared l2 norm of each atom, (n_components,)."""
+        return squares_per_sample(self.rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +94,12 @@ class Dictionary(LinearDecoder):
     def code_shape(self):
         return self.atoms.shape[:1]
 
-    @cached_property
-    def squared_norms(self):
-        return squares_per_sample(self.atoms)
+    @property
+    def rows(self):
+        return self.atoms
+
+    def with_rows(self, rows):
+        return Dictionary(rows)
 
     @cached_property
     def gram(self):
@@ -160,9 +172,12 @@ class ConvolutionalDictionary(LinearDecoder):
     def code_shape(self):
         return (*positions(self.spatial_shape, self.kernels), self.kernels.shape[0])
 
-    @cached_property
-    def squared_norms(self):
-        return squares_per_sample(self.kernels)
+    @property
+    def rows(self):
+        return namespace(self.kernels).reshape(self.kernels, (self.kernels.shape[0], -1))
+
+    def with_rows(self, rows):
+        return replace(self, kernels=namespace(rows).reshape(rows, self.kernels.shape))
 
     @cached_property
     def lipschitz(self):

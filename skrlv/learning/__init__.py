@@ -1,5 +1,6 @@
 """Floor 4: how the parameters move. Functions take the state, a dict of NumPy arrays, and return the next."""
 
+from skrlv.learning.convolution import convolution_statistics, learn_kernels, update_kernels, worst_windows
 from skrlv.learning.descent import BLOWN_UP, Descent, adam_step
 from skrlv.learning.dictionary import (
     MOST_RESAMPLED,
@@ -23,15 +24,19 @@ __all__ = [
     "WeightLearner",
     "adam_step",
     "add",
+    "convolution_statistics",
     "decay",
     "gradient_step",
     "learn_dictionary",
     "learn_from_statistics",
+    "learn_kernels",
     "minibatches",
     "remembered",
     "rms_norm",
     "statistics",
     "unit_rows",
     "update_atoms",
+    "update_kernels",
     "worst_reconstructed",
+    "worst_windows",
 ]

@@ -13,7 +13,6 @@ import numpy as np
 
 from skrlv._arrays import as_kernel_takes, squares_per_sample, to_device_of, to_numpy
 from skrlv._threads import one_blas_thread, row_blocks
-from skrlv.decoders import Dictionary
 from skrlv.learning.statistics import add, decay, statistics
 
 ATOMS_PER_BLOCK = 32
@@ -109,12 +108,16 @@ def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_swee
     """
     return learn_from_statistics(
         state, energy, statistics(y, z, n_jobs), partial(worst_reconstructed, energy, y, z),
-        whole=whole, positive=positive, n_sweeps=n_sweeps,
+        whole=whole, positive=positive, move=partial(update_atoms, positive=positive, n_sweeps=n_sweeps),
     )  # fmt: skip
 
 
-def learn_from_statistics(state, energy, batch, worst, *, whole=False, positive=False, n_sweeps=1):
-    """`learn_dictionary` for a batch known by its `statistics`, and by worst(n), its n worst reconstructed samples."""
+def learn_from_statistics(state, energy, batch, worst, *, move=update_atoms, whole=False, positive=False):
+    """`learn_dictionary` for a batch known by its `statistics`, and by worst(n), its n worst reconstructed samples.
+
+    move(rows, ZtZ, ZtY) lowers the energy of these statistics over the atoms, which are rows here, each in the unit
+    ball; ZtZ may have more axes behind its first two.
+    """
     state = _begun(len(batch["usage"])) | state
     n_seen = state["n_seen"] + batch["count"]
     idle = np.where(batch["usage"] > 0.0, 0.0, state["idle"] + batch["count"])
@@ -122,11 +125,11 @@ def learn_from_statistics(state, energy, batch, worst, *, whole=False, positive=
     if "ZtZ" in state and not whole:
         seen = add(decay({name: state[name] for name in batch}, remembered(n_seen, batch["count"], len(idle))), batch)
 
-    old = to_numpy(energy.decoder.atoms).astype(np.float64)
+    old = to_numpy(energy.decoder.rows).astype(np.float64)
     twins = np.zeros(len(idle), dtype=bool)
     if energy.regularizer.merges and not energy.encoder_weight:
-        seen, twins = merged(seen, to_numpy(energy.decoder.gram), signed=not energy.regularizer.positive)
-    atoms, norms = unit_rows(update_atoms(old, seen["ZtZ"], seen["ZtY"], positive=positive, n_sweeps=n_sweeps))
+        seen, twins = merged(seen, old @ old.T, signed=not energy.regularizer.positive)
+    atoms, norms = unit_rows(move(old, seen["ZtZ"], seen["ZtY"]))
     atoms[norms == 0.0] = old[norms == 0.0]
     patience = seen["count"] if whole else max(seen["count"], len(atoms))  # a sample per atom, at least
     lost = twins | (norms == 0.0)
@@ -134,8 +137,8 @@ def learn_from_statistics(state, energy, batch, worst, *, whole=False, positive=
     lost[replaced] = True
     norms[lost], idle[lost] = 0.0, 0.0
     state = state | {
-        "ZtZ": seen["ZtZ"] * norms[:, None] * norms,
-        "ZtY": seen["ZtY"] * norms[:, None],
+        "ZtZ": _per_atom(_per_atom(seen["ZtZ"], norms).swapaxes(0, 1), norms).swapaxes(0, 1),
+        "ZtY": _per_atom(seen["ZtY"], norms),
         "usage": seen["usage"] * (norms > 0.0),
         "count": seen["count"],
         "n_seen": n_seen,
@@ -143,7 +146,12 @@ def learn_from_statistics(state, energy, batch, worst, *, whole=False, positive=
         "n_resampled": state["n_resampled"] + replaced.size,
         "scale": norms,
     }
-    return state, replace(energy, decoder=Dictionary(to_device_of(atoms, energy.decoder.atoms)))
+    return state, replace(energy, decoder=energy.decoder.with_rows(to_device_of(atoms, energy.decoder.rows)))
+
+
+def _per_atom(x, factors):
+    """x with one factor for each of its first indices."""
+    return x * factors.reshape(-1, *(1,) * (x.ndim - 1))
 
 
 def _begun(n_components):

@@ -1,0 +1,242 @@
+"""Exact codes of signals on kernels, with a certificate on each: coordinate descent on working sets, tile by tile."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+
+from skrlv._arrays import double, is_numpy
+from skrlv._convolution import AXES, boxed, boxed_shape, correlate
+from skrlv._threads import each_block, row_blocks
+from skrlv.decoders import ConvolutionalDictionary
+from skrlv.inference.solution import Gathered, Solution
+from skrlv.regularizers import LassoFamily
+
+_PLACES_PER_TILE = 2048
+_ENTRIES_PER_SLAB = 2**20
+_FLOAT32_REACHES = 1e-5  # gaps below it need sums in float64
+_NO_GAIN = 0.9
+
+
+def tiled_descent(landscape, z0=None, *, max_iter=2000, tol=1e-6, n_jobs=None):
+    r"""Minimise over small sets of entries, each on the Gram matrix of its own; the energy never rises.
+
+    A signal's positions are cut in tiles. A visit to a tile moves what is not zero there, and what is furthest from
+    the conditions of a minimum, by cyclic coordinate descent; then residual correlations around are brought up to date
+    from the table of inner products of kernels and moved kernels. Tiles of one colour are so far apart that they know
+    nothing of each other, so threads work on them side by side, and the result is the same to the bit.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        Of NumPy arrays: a `ConvolutionalDictionary` over one to three axes, squared error, the L1 family. Its codes
+        may be drawn to a prediction.
+    z0 : array of shape (n_samples, \*positions, n_components) or None, default=None
+        Where to begin; None is zero.
+    max_iter : int, default=2000
+        Most visits to all tiles of a signal.
+    tol : float, default=1e-6
+        Largest relative duality gap of a signal, see `duality_gap`; certified in float64 before the first visit, so
+        zero may be the answer, and whenever all tiles have settled.
+    n_jobs : int or None, default=None
+        Threads, over signals and over tiles.
+
+    Returns
+    -------
+    Solution
+        Codes of the dtype of the data, visits and gap per signal, and which met ``tol``.
+
+    References
+    ----------
+    Friedman, Hastie, Tibshirani, Regularization Paths for Generalized Linear Models via Coordinate Descent, 2010.
+    Moreau, Oudre, Vayatis, DICOD: Distributed Convolutional Coordinate Descent for Convolutional Sparse Coding, 2018.
+    """
+    if not is_convolutional_lasso(landscape):
+        raise TypeError(
+            "Exact codes need NumPy arrays, a ConvolutionalDictionary over at most three axes, squared error and the "
+            "L1 family."
+        )
+    y, prediction = landscape.y, landscape.prediction
+    dtype = np.float64 if tol < _FLOAT32_REACHES else y.dtype
+    problem = ConvolutionalLasso(landscape.energy, dtype)
+    gathered = Gathered(len(y))
+
+    def search(rows):
+        z = np.zeros((1, *problem.positions, problem.n_components), dtype) if z0 is None else z0[rows].astype(dtype)
+        target = None if prediction is None else prediction[rows]
+        visits, gap = _descend(problem, y[rows], target, z, max_iter, tol, n_jobs)
+        z = z.astype(y.dtype, copy=False)
+        gathered.add(rows, Solution(z, np.array([visits]), np.array([gap]), np.array([gap <= tol])))
+
+    each_block(search, len(y), n_jobs, size=1)
+    return gathered.solution()
+
+
+def is_convolutional_lasso(landscape):
+    """Whether `tiled_descent` can walk this landscape."""
+    energy = landscape.energy
+    return (
+        energy.is_quadratic
+        and isinstance(energy.decoder, ConvolutionalDictionary)
+        and len(energy.decoder.spatial_shape) <= AXES
+        and isinstance(energy.regularizer, LassoFamily)
+        and is_numpy(landscape.y)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ConvolutionalLasso:
+    """What all signals of one energy share, in the forms that the kernels take."""
+
+    energy: Any
+    dtype: Any  # of codes and residual correlations on the way
+
+    @cached_property
+    def kernels(self):
+        """In float64."""
+        return np.ascontiguousarray(double(self.energy.decoder.kernels))
+
+    @property
+    def positions(self):
+        return self.energy.decoder.code_shape[:-1]
+
+    @property
+    def n_components(self):
+        return len(self.kernels)
+
+    @cached_property
+    def ridge(self):
+        return self.energy.regularizer.ridge(self.energy.lmbda)
+
+    @cached_property
+    def thresholds(self):
+        return np.asarray(self.energy.regularizer.thresholds(self.energy.lmbda, self.n_components), dtype=np.float64)
+
+    @property
+    def positive(self):
+        return bool(self.energy.regularizer.positive)
+
+    @cached_property
+    def lengths(self):
+        """Of an entry's column: what slack of entries without a price is measured by."""
+        return np.sqrt(self.energy.decoder.squared_norms + self.energy.encoder_weight + self.ridge)
+
+    @cached_property
+    def table(self):
+        """The Gram matrix between kernel i here and kernel j moved: (k, lags on three axes, k)."""
+        kernels, reach = self.kernels, [size - 1 for size in self.kernels.shape[1:-1]]
+        padded = np.pad(kernels, [(0, 0), *((r, r) for r in reach), (0, 0)])
+        table = correlate(padded, kernels)
+        i = np.arange(len(kernels))
+        table[(i, *reach, i)] += self.energy.encoder_weight + self.ridge
+        return np.ascontiguousarray(boxed(table, len(reach)), dtype=self.dtype)
+
+    @cached_property
+    def tilings(self):
+        """Two ways to cut the positions, so that what is a border in one is inside in the other."""
+        reach = [size // 2 for size in self.table.shape[1:-1]]
+        places = boxed_shape(self.positions)
+        return [_coloured(places, reach, shifted) for shifted in (False, True)]
+
+
+def _coloured(places, reach, shifted):
+    """Tiles as boxes, in groups that can be worked on at the same time."""
+    side = round(_PLACES_PER_TILE ** (1.0 / max(1, sum(size > 1 for size in places))))
+    cuts = [_cut(size, max(side, 2 * r), shifted) for size, r in zip(places, reach, strict=True)]
+    groups: dict = {}
+    for tile in product(*map(enumerate, cuts)):
+        colour, box = tuple(at % 2 for at, _ in tile), [end for _, ends in tile for end in ends]
+        groups.setdefault(colour, []).append(np.array(box, dtype=np.int64))
+    return [groups[colour] for colour in sorted(groups)]
+
+
+def _cut(size, side, shifted):
+    """Where an axis is cut in tiles of at least that side; only the first may be half of it, where shifted."""
+    ends = np.linspace(0, size, max(1, size // side) + 1).astype(int)
+    if shifted:
+        ends[1:-1] -= ends[1] // 2
+    return list(pairwise(ends))
+
+
+def _descend(problem, y, prediction, z, max_iter, tol, n_jobs):
+    """The codes of one signal, in place: -> visits to all tiles, and the gap."""
+    c = np.empty((1, *problem.positions, problem.n_components), problem.dtype)
+    gap = _certified(problem, y, prediction, z, c, n_jobs)
+    paid = problem.thresholds[problem.thresholds > 0.0]
+    aim = 0.5 * tol * (paid.min() if paid.size else np.abs(c).max())
+    visits, in_vain, best, least = 0, 0, None, np.inf
+    while gap > tol and visits < max_iter and in_vain < 2 and aim > 0.0:
+        visits += _settle(problem, c[0], z[0], aim, max_iter - visits, n_jobs)
+        gap = _certified(problem, y, prediction, z, c, n_jobs)
+        in_vain = in_vain + 1 if gap > _NO_GAIN * least else 0
+        if tol < gap < least:
+            best, least = z.copy(), gap
+        aim *= min(0.3, max(0.03, 0.5 * tol / max(gap, tol)))
+    if gap > least:  # rounding had the last word
+        z[...], gap = best, least
+    return visits, gap
+
+
+def _settle(problem, c, z, aim, max_iter, n_jobs):
+    """Visit all tiles until none is further than aim from a minimum: -> how often."""
+    from skrlv.kernels.convolution import visit
+
+    c, z = (boxed(x[None], x.ndim - 1)[0] for x in (c, z))
+    aim, thresholds = c.dtype.type(aim), problem.thresholds.astype(c.dtype)
+
+    def work(box):
+        return visit(problem.table, thresholds, problem.positive, box, aim, c, z)
+
+    for visits in range(max_iter):
+        worst = [fault for group in problem.tilings[visits % 2] for fault in _side_by_side(work, group, n_jobs)]
+        if not max(worst) > aim:
+            break
+    return visits + 1
+
+
+def _side_by_side(work, tasks, n_jobs):
+    if len(tasks) == 1:
+        return [work(tasks[0])]
+    return each_block(lambda at: work(tasks[at.start]), len(tasks), n_jobs, size=1)
+
+
+def _certified(problem, y, prediction, z, c, n_jobs):
+    """Set c to the residual correlations of one signal's codes, computed afresh in float64: -> the relative gap."""
+    from skrlv.kernels.convolution import draw, tally
+    from skrlv.kernels.lasso import share_of_energy
+
+    energy, kernels, n_axes = problem.energy, problem.kernels, y.ndim - 2
+    y = double(y)
+    drawn = np.zeros(y.shape)
+    draw(boxed(kernels, n_axes), boxed(z, n_axes)[0], boxed(drawn, n_axes)[0])
+    residual, height = y - drawn, kernels.shape[1]
+    entries = problem.positions[0], z[0, 0].size
+
+    def part(rows):
+        fresh = correlate(residual[:, rows.start : rows.stop + height - 1], kernels)
+        squares, of_prediction = 0.0, 0.0
+        if energy.encoder_weight:
+            target = double(prediction[:, rows])
+            away = target - z[:, rows]
+            fresh += energy.encoder_weight * away
+            squares, of_prediction = float(np.vdot(away, away)), float(np.vdot(target, target))
+        if problem.ridge:
+            fresh -= problem.ridge * z[:, rows]
+        found = np.array([0.0, 0.0, 1.0, 0.0, 0.0])
+        here = (boxed(x, n_axes)[0] for x in (fresh, np.ascontiguousarray(z[:, rows])))
+        tally(*here, problem.thresholds, problem.lengths, problem.positive, found)
+        c[:, rows] = fresh
+        lengths = float(np.vdot(z[:, rows], z[:, rows])) if problem.ridge else 0.0
+        return *found, squares, of_prediction, lengths
+
+    slabs = row_blocks(entries[0], max(1, _ENTRIES_PER_SLAB // entries[1]))
+    parts = np.array(_side_by_side(part, slabs, n_jobs))
+    price, used, _, _, n_used, squares, of_prediction, lengths = parts.sum(axis=0)
+    smooth = 0.5 * (np.vdot(residual, residual) + energy.encoder_weight * squares + problem.ridge * lengths)
+    half_norm = 0.5 * (np.vdot(y, y) + energy.encoder_weight * of_prediction)
+    scale, slack = parts[:, 2].min(), parts[:, 3].max()
+    if not np.isfinite(price + abs(used) + smooth):
+        return np.inf
+    return share_of_energy(smooth, half_norm, price, used, scale, slack, int(n_used))
