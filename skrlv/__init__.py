@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from skrlv._warmup import warmup
+    from skrlv.convolutional import ConvSparseCoder
     from skrlv.lista import LISTAEncoder
     from skrlv.metrics import duality_gap, lmbda_grid, lmbda_max
     from skrlv.predictive import PredictiveSparseDecomposition
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ConvSparseCoder": "convolutional",
     "FISTACoder": "sparse_coding",
     "LISTAEncoder": "lista",
     "PredictiveSparseDecomposition": "predictive",
@@ -29,6 +31,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ConvSparseCoder",
     "FISTACoder",
     "LISTAEncoder",
     "PredictiveSparseDecomposition",

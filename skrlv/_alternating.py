@@ -56,7 +56,7 @@ class AlternatingModel(LatentVariableModel):
         """
         with unchanged_unless_learned(self):
             first = not hasattr(self, "n_iter_")
-            X = self._validated(X, reset=first)
+            X = self._validated_batch(X, reset=first)
             rng = check_random_state(self.random_state)
             energy = self._begin(X, rng) if first else self.energy_
             if self._learns:
@@ -68,6 +68,10 @@ class AlternatingModel(LatentVariableModel):
             if first:
                 self._review(X)
         return self
+
+    def _validated_batch(self, X, reset):
+        """A batch of a stream."""
+        return self._validated(X, reset=reset)
 
     def _learner(self, X, energy, rng, **given):
         """What `_pass` writes down."""

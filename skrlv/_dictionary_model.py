@@ -1,19 +1,17 @@
 """Between base and the roof: what all models with a dense dictionary under squared error share."""
 
-from abc import abstractmethod
 from dataclasses import replace
 
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
-from sklearn.utils.validation import check_is_fitted
 
 from skrlv._alternating import AlternatingModel
-from skrlv._arrays import is_numpy, to_device, to_device_of, to_numpy
-from skrlv._hold_out import hold_out, mixed
-from skrlv._rows import Rows, surveyed
-from skrlv._threads import ROWS_PER_BLOCK, dense, dense_blocks, each_block, one_blas_thread
+from skrlv._arrays import is_numpy, to_numpy
+from skrlv._hold_out import hold_out, mixed, r_squared
+from skrlv._linear_model import LinearModel
+from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread
 from skrlv._validation import check_dictionary
-from skrlv.base import LatentVariableModel, warn_unless_converged, warn_user
+from skrlv.base import warn_unless_converged, warn_user
 from skrlv.decoders import Dictionary
 from skrlv.inference import Gathered, Solution, joined
 from skrlv.learning import learn_dictionary, unit_rows
@@ -24,46 +22,19 @@ _DRAWN_PER_ATOM = 16  # rows that k-means++ chooses from
 ROWS_PER_THREAD = 64  # of a batch
 
 
-class DictionaryModel(LatentVariableModel):
-    """A model whose decoder is a `Dictionary`, learned or given."""
+class DictionaryModel(LinearModel):
+    """A model whose decoder is a `Dictionary`."""
 
     positive_dictionary = False
 
-    @abstractmethod
-    def _energy(self, atoms, lmbda):
-        """The Energy with these atoms (an array on the device), from the constructor's parameters."""
-
-    def _validate_params(self):
-        if np.ndim(self.n_components) > 0:
-            raise ValueError("n_components is a number of atoms; to give the atoms themselves use dictionary=.")
-        super()._validate_params()
-
-    def _initial_energy(self, X, rng):
-        rows = self._rows(X)
-        survey = rows.survey()
-        _refuse_overflow(survey)
-        if self.dictionary is not None and self.dictionary_init is not None:
-            raise ValueError(
-                "dictionary= are atoms that stay, dictionary_init= where learning begins; give one of them."
-            )
-        atoms = self._given_atoms("dictionary", X)
-        lmbda = _unit_of_lmbda(survey, atoms) if self.lmbda == "auto" else float(self.lmbda)
-        if atoms is None:
-            atoms = self._initial_atoms(rows, survey, rng)
-        return self._energy(to_device(atoms, self.device), lmbda)
-
-    def _rows(self, X):
-        return Rows(X)
-
-    def _initial_atoms(self, rows, survey, rng):
-        spread_out = isinstance(self.dictionary_init, str)
+    def _first_atoms(self, X, survey, rng):
+        rows, spread_out = self._rows(X), isinstance(self.dictionary_init, str)
         if not spread_out and self.dictionary_init is not None:
             return unit_rows(self._given_atoms("dictionary_init", rows))[0]
         n_components = min(rows.shape[1], 256) if self.n_components is None else self.n_components
         return _drawn_atoms(rows, survey, n_components, spread_out, self.positive_dictionary, rng)
 
     def _given_atoms(self, name, X):
-        """The atoms of that parameter, None where it is, after a check against X and the other parameters."""
         if getattr(self, name) is None:
             return None
         atoms = check_dictionary(getattr(self, name), X.shape[1], name, dtype=X.dtype)
@@ -75,40 +46,14 @@ class DictionaryModel(LatentVariableModel):
             raise ValueError(f"{name} has negative entries, but positive_dictionary=True.")
         return atoms
 
-    @property
-    def _learns(self):
-        return self.dictionary is None
-
     def _update(self, state, energy, y, z, whole):
         positive, n_jobs = self.positive_dictionary, self.n_jobs
         return learn_dictionary(state, energy, y, z, whole=whole, positive=positive, n_jobs=n_jobs)
-
-    def _carried(self, state, z):
-        return z * to_device_of(state["scale"], z) if "scale" in state else z  # given atoms have none
 
     def _store(self, energy, dtype):
         self.components_ = to_numpy(energy.decoder.atoms).astype(dtype)
         self.n_components_ = len(self.components_)
         self.lmbda_ = energy.lmbda
-
-    @property
-    def atom_usage_(self):
-        """Share of the samples that use each atom, as far as learning remembers them."""
-        return self._of_learning("usage") / self._of_learning("count")
-
-    @property
-    def n_resampled_(self):
-        """How many atoms became a badly reconstructed sample, since nothing used them or another was the same.
-
-        Not where atoms were given.
-        """
-        return self._of_learning("n_resampled")
-
-    def _of_learning(self, name):
-        check_is_fitted(self)
-        if name not in self._state:
-            raise AttributeError("Nothing was learned: the atoms were given.")
-        return self._state[name]
 
 
 def by_blocks(search, n_rows, n_jobs, size=ROWS_PER_BLOCK):
@@ -253,18 +198,6 @@ def _advice(energy, sample):
     )
 
 
-def _refuse_overflow(survey):
-    if survey.largest > np.sqrt(np.finfo(np.float64).max / max(1, survey.n_rows * survey.total.size)):
-        raise ValueError(
-            f"X has entries of magnitude {survey.largest:.0e}, whose squares overflow. Divide X by a constant first."
-        )
-
-
-def _unit_of_lmbda(survey, atoms):
-    """1.2 x the root mean square of the entries of X, x the rms norm of given atoms (Mairal et al. 2010)."""
-    return 1.2 * (survey.rms or 1.0) * (1.0 if atoms is None else surveyed(atoms).rms * np.sqrt(atoms.shape[1]))
-
-
 def _drawn_atoms(rows, survey, wanted, spread_out, positive, rng):
     """Random rows as unit atoms, or those of more rows that k-means++ finds; random directions where rows run out."""
     usable = np.flatnonzero(survey.positive if positive else survey.nonzero)
@@ -278,15 +211,3 @@ def _drawn_atoms(rows, survey, wanted, spread_out, positive, rng):
         atoms = np.abs(atoms)
     atoms[: len(drawn)] = drawn
     return unit_rows(atoms)[0].astype(rows.dtype)
-
-
-def _mean_row(X):
-    return sum(x.sum(axis=0, dtype=np.float64) for x in dense_blocks(X)) / X.shape[0]
-
-
-def r_squared(errors, X):
-    """1 - error / spread of the rows for each error; where rows are all alike, 1 without an error and 0 with one."""
-    mean = _mean_row(X)
-    spread = sum(float(np.sum((x - mean) ** 2)) for x in dense_blocks(X))
-    rounding = X.shape[0] * float(np.sum((1e-14 * mean) ** 2))
-    return 1.0 - errors / spread if spread > rounding else (errors <= rounding).astype(np.float64)

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.fft import dct
 
 from skrlv._arrays import squares_per_sample, to_device_of, to_numpy
+from skrlv._threads import dense_blocks
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 
@@ -48,3 +49,15 @@ def hold_out(energy):
 def _fold(energy, atoms, seen, hidden):
     decoder = Dictionary(to_device_of(np.ascontiguousarray(atoms[:, seen]), energy.decoder.atoms))
     return Fold(seen, hidden, replace(energy, decoder=decoder), atoms[:, hidden])
+
+
+def _mean_row(X):
+    return sum(x.sum(axis=0, dtype=np.float64) for x in dense_blocks(X)) / X.shape[0]
+
+
+def r_squared(errors, X):
+    """1 - error / spread of the rows for each error; where rows are all alike, 1 without an error and 0 with one."""
+    mean = _mean_row(X)
+    spread = sum(float(np.sum((x - mean) ** 2)) for x in dense_blocks(X))
+    rounding = X.shape[0] * float(np.sum((1e-14 * mean) ** 2))
+    return 1.0 - errors / spread if spread > rounding else (errors <= rounding).astype(np.float64)

@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_array
 
 from skrlv._compat import Interval, StrOptions
@@ -61,3 +62,15 @@ def check_codes(Z, name, n_columns, n_samples=None):
     if Z.shape != wanted:
         raise ValueError(f"{name} has shape {Z.shape}, but must have shape {wanted}: one code per sample.")
     return dense(Z)
+
+
+def resolved_tol(code_tol, dtype):
+    """code_tol as a number."""
+    if code_tol == "auto":
+        return 1e-4 if dtype == np.float32 else 1e-6
+    return float(code_tol)
+
+
+def stored(z, as_csr):
+    """A block of codes as it is given out."""
+    return sparse.csr_matrix(z) if as_csr else z

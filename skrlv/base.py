@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
-from skrlv._threads import dense, each_block, row_blocks
+from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, row_blocks
 from skrlv._validation import check_codes
 from skrlv.inference import Gathered
 
@@ -90,7 +90,8 @@ class LatentVariableModel(
             rng = check_random_state(self.random_state)
             energy = self._begin(X, rng)
             if self._learns:
-                self._learn(X, self._learner(X, energy, rng, **given), rng)
+                seen = self._learned_from(X, rng)
+                self._learn(seen, self._learner(seen, energy, rng, **given), rng)
             self._review(X)
         return self
 
@@ -98,6 +99,10 @@ class LatentVariableModel(
     def _learns(self):
         """Whether there is anything to learn."""
         return True
+
+    def _learned_from(self, X, rng):
+        """What `fit` passes over."""
+        return X
 
     def _begin(self, X, rng):
         """Set up the model, and return the energy that learning starts from."""
@@ -177,8 +182,12 @@ class LatentVariableModel(
     def _each_block(self, work, n_rows):
         """Blocks of rows go to threads; a device is kept busy by larger ones, one after the other."""
         if self.device == "cpu":
-            return each_block(work, n_rows, self.n_jobs)
-        return [work(rows) for rows in row_blocks(n_rows, ROWS_PER_TRANSFER)]
+            return each_block(work, n_rows, self.n_jobs, self._rows_at_once)
+        return [work(rows) for rows in row_blocks(n_rows, self._rows_at_once)]
+
+    @property
+    def _rows_at_once(self):
+        return ROWS_PER_BLOCK if self.device == "cpu" else ROWS_PER_TRANSFER
 
     def _placed(self, x):
         """Validated data or codes on the device."""
@@ -207,7 +216,11 @@ class LatentVariableModel(
         """
         check_is_fitted(self)
         z = self._validated_codes(X, "X")
-        return to_numpy(self.energy_.decoder(self._placed(z))).astype(z.dtype, copy=False)
+        return self._as_data(to_numpy(self.energy_.decoder(self._placed(z))).astype(z.dtype, copy=False))
+
+    def _as_data(self, y):
+        """Decoded codes in the shape of X."""
+        return y
 
     def energy(self, X, Z=None):
         """Energy of each sample with its code.

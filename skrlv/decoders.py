@@ -5,8 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from skrlv._arrays import double, namespace, squares_per_sample
-from skrlv._convolution import convolve, correlate, grid, positions, spectra, tap_products
+import numpy as np
+
+from skrlv._arrays import as_kernel_takes, double, is_numpy, namespace, squares_per_sample
+from skrlv._convolution import AXES, boxed, convolve, correlate, grid, positions, spectra, tap_products
+
+MOST_DENSE = 0.05  # share of non-zeros up to which drawing each is quicker than products or FFTs
 
 
 class Decoder(ABC):
@@ -153,7 +157,7 @@ class ConvolutionalDictionary(LinearDecoder):
             raise ValueError(f"Kernels of {kernel} do not fit into signals of {tuple(self.spatial_shape)}.")
 
     def __call__(self, z):
-        return convolve(z, self.kernels)
+        return _drawn(z, self.kernels) if _is_sparse(z) else convolve(z, self.kernels)
 
     def adjoint(self, r):
         return correlate(r, self.kernels)
@@ -186,3 +190,68 @@ class ConvolutionalDictionary(LinearDecoder):
         found = spectra(double(self.kernels), grid(self.spatial_shape))
         smaller = xp.matrix_transpose(found) if found.shape[-2] > found.shape[-1] else found
         return float(xp.max(xp.linalg.eigvalsh(smaller @ xp.conj(xp.matrix_transpose(smaller)))))
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedDecoder(LinearDecoder):
+    r"""What another linear decoder says where something was seen, :math:`\mathrm{Dec}(z) = m \odot \mathrm{Dec}'(z)`.
+
+    Parameters
+    ----------
+    decoder : LinearDecoder
+        Dec'.
+    mask : array that goes with one signal, or with all of them
+        1 where data were seen, 0 where they are missing. The data must be 0 there.
+    """
+
+    decoder: LinearDecoder
+    mask: Any
+
+    def __call__(self, z):
+        return self.mask * self.decoder(z)
+
+    def adjoint(self, r):
+        return self.decoder.adjoint(self.mask * r)
+
+    def forward(self, z):
+        y, tape = self.decoder.forward(z)
+        return self.mask * y, tape
+
+    def vjp(self, tape, dy):
+        return self.decoder.vjp(tape, self.mask * dy)
+
+    @property
+    def parameters(self):
+        return self.decoder.parameters
+
+    @property
+    def code_shape(self):
+        return self.decoder.code_shape
+
+    @property
+    def rows(self):
+        return self.decoder.rows
+
+    def with_rows(self, rows):
+        return replace(self, decoder=self.decoder.with_rows(rows))
+
+    @property
+    def lipschitz(self):
+        return self.decoder.lipschitz
+
+
+def _is_sparse(z):
+    """Whether drawing kernel by kernel is the quicker way to decode."""
+    return is_numpy(z) and z.ndim <= AXES + 2 and np.count_nonzero(z) <= MOST_DENSE * z.size
+
+
+def _drawn(z, kernels):
+    from skrlv.kernels.convolution import draw
+
+    n_axes, dtype = z.ndim - 2, np.result_type(z, kernels)
+    spatial = (p + k - 1 for p, k in zip(z.shape[1:-1], kernels.shape[1:-1], strict=True))
+    out = np.zeros((len(z), *spatial, kernels.shape[-1]), dtype)
+    stamps = boxed(as_kernel_takes(kernels.astype(dtype, copy=False)), n_axes)
+    for code, signal in zip(boxed(as_kernel_takes(z), n_axes), boxed(out, n_axes), strict=True):
+        draw(stamps, code, signal)
+    return out

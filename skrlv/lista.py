@@ -13,7 +13,7 @@ from skrlv._dictionary_model import by_blocks
 from skrlv._encoder_model import EncoderModel, predicted
 from skrlv._rows import Rows
 from skrlv._threads import dense
-from skrlv._validation import ENCODING_PARAMETERS, check_codes, lasso_energy
+from skrlv._validation import ENCODING_PARAMETERS, check_codes, lasso_energy, resolved_tol
 from skrlv.base import warn_unless_converged
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ALISTA, LISTA, HyperLISTA, StepLISTA
@@ -22,7 +22,7 @@ from skrlv.inference import Solution, duality_gap
 from skrlv.learning import NumberLearner, WeightLearner
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
-from skrlv.sparse_encoding import exact_codes, resolved_tol
+from skrlv.sparse_encoding import exact_codes
 
 _ARCHITECTURES: dict[str, Any] = {"lista": LISTA, "step": StepLISTA, "alista": ALISTA, "hyperlista": HyperLISTA}
 _REFINE = "refine gives codes with a certificate."

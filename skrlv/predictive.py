@@ -12,6 +12,7 @@ from skrlv._arrays import double, is_numpy, squares_per_sample, to_device_of, to
 from skrlv._compat import HasMethods, Interval, StrOptions
 from skrlv._dictionary_model import ROWS_PER_THREAD, by_blocks, warn_of_offset
 from skrlv._encoder_model import EncoderModel, predicted, refuse_cpu
+from skrlv._validation import resolved_tol
 from skrlv.base import warn_user
 from skrlv.decoders import Dictionary
 from skrlv.encoders import LISTA, ShrinkageEncoder, TanhEncoder
@@ -20,7 +21,7 @@ from skrlv.inference import fista_restart
 from skrlv.learning import BLOWN_UP, adam_step, rms_norm
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
-from skrlv.sparse_encoding import exact_codes, resolved_tol
+from skrlv.sparse_encoding import exact_codes
 
 STEPS_AT_FULL_RATE = 200
 LEAST_SHARE = 1e-9  # of the first rate; an encoder that goes astray below it does not because of the rate

@@ -8,12 +8,12 @@ from skrlv._arrays import check_device, to_device
 from skrlv._compat import Interval, StrOptions
 from skrlv._dictionary_model import ROWS_PER_THREAD, Coder
 from skrlv._threads import each_block
-from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, lasso_energy
+from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, lasso_energy, resolved_tol, stored
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import fista_restart
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
-from skrlv.sparse_encoding import energies, exact_codes, exact_path, resolved_tol, stored
+from skrlv.sparse_encoding import energies, exact_codes, exact_path
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.model_selection import check_cv
 
-from skrlv._dictionary_model import r_squared
+from skrlv._hold_out import r_squared
 from skrlv._rows import Rows
 from skrlv.decoders import Dictionary
 from skrlv.metrics import sample_rows, useful_range

@@ -5,12 +5,19 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from skrlv._arrays import squares_per_sample
 from skrlv._compat import Interval, validate_params
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block
-from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
+from skrlv._validation import (
+    ENCODING_PARAMETERS,
+    LASSO_PARAMETERS,
+    check_codes,
+    check_problem,
+    lasso_energy,
+    resolved_tol,
+    stored,
+)
 from skrlv.base import warn_unless_converged, warn_user
 from skrlv.inference import (
     Gathered,
@@ -365,15 +372,3 @@ def exact_path(energy, y, lmbdas, z0=None, *, tol):
     if y.dtype == np.float32:
         return mixed_path(energy, y, lmbdas, z0, tol=tol)
     return homotopy_path(energy.given(y), lmbdas, z0, tol=tol)
-
-
-def resolved_tol(code_tol, dtype):
-    """code_tol as a number."""
-    if code_tol == "auto":
-        return 1e-4 if dtype == np.float32 else 1e-6
-    return float(code_tol)
-
-
-def stored(z, as_csr):
-    """A block of codes as it is given out."""
-    return sparse.csr_matrix(z) if as_csr else z

@@ -1,0 +1,590 @@
+"""Between base and the roof: what all convolutional models share, from signals of any shape to maps and back."""
+
+import math
+from dataclasses import replace
+from itertools import product
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skrlv._alternating import AlternatingModel
+from skrlv._arrays import check_device, to_numpy
+from skrlv._convolution import AXES, positions
+from skrlv._hold_out import r_squared
+from skrlv._linear_model import LinearModel
+from skrlv._rows import Rows
+from skrlv._threads import each_block, row_blocks
+from skrlv._validation import stored
+from skrlv.base import unchanged_unless_learned, warn_unless_converged, warn_user
+from skrlv.decoders import MaskedDecoder
+from skrlv.inference import Gathered, fista_restart
+from skrlv.learning import learn_kernels, unit_rows
+
+PIXELS_PER_CROP, PIXELS_PER_UPDATE = 2**14, 2**18
+MOST_CODES_AT_ONCE = 2**22
+MOST_STEPS = 2000  # of FISTA, where parts of a signal are missing
+TOL_OF_STEPS = 1e-3  # share of the first gradient at which it rests there, for code_tol="auto"
+N_FOLDS = 5
+_DRAWN_PER_KERNEL = 4
+_FLOATS = [np.float64, np.float32]
+
+
+class ConvolutionalModel(LinearModel, AlternatingModel):
+    """A model whose decoder is a `ConvolutionalDictionary`.
+
+    Inside, signals are (n_samples, \\*spatial, n_channels) and kernels (n_components, \\*kernel, n_channels).
+    """
+
+    def _validate_params(self):
+        super()._validate_params()
+        check_device(self.device)
+        for name, lengths in (
+            ("kernel_size", range(1, AXES + 1)),
+            ("signal_shape", (self._n_axes, self._n_axes + 1)),
+            ("pooling", (self._n_axes,)),
+            ("crop_size", (self._n_axes,)),
+        ):
+            _check_sizes(name, getattr(self, name), lengths)
+
+    @property
+    def _n_axes(self):
+        return 1 if isinstance(self.kernel_size, Integral) else len(self.kernel_size)
+
+    @property
+    def _has_channels(self):
+        return len(self.signal_shape_) > self._n_axes
+
+    # Signals
+
+    def _validated(self, X, reset=False):
+        if not reset:
+            check_is_fitted(self)
+        elif is_list_of_signals(X, self._n_axes) and len({np.shape(x) for x in X}) > 1:
+            X = self._cut_alike(X)
+        as_rows = _n_dimensions(X) not in (self._n_axes + 1, self._n_axes + 2) or _n_dimensions(X) == 2
+        if not as_rows:
+            X = check_array(X, allow_nd=True, dtype=_FLOATS, order="C", input_name="X")
+            shape = X.shape[1:]
+            self._check_shape(shape, reset)
+            X = X.reshape(len(X), -1)
+        X = validate_data(self, X, dtype=_FLOATS, order="C", reset=reset)
+        if as_rows:
+            shape = self._shape_of_rows(X.shape[1]) if reset else self.signal_shape_
+        if reset:
+            self._check_fit(shape, self._least_size)
+            self.signal_shape_, self._given_as_rows = shape, as_rows
+        return self._with_channels(X, shape)
+
+    def _of_any_size(self, X):
+        """Signals of a fitted model; arrays may have another size than those of `fit`, rows may not."""
+        if _n_dimensions(X) == 2 or np.shape(X)[1:] == self.signal_shape_:
+            return self._validated(X)
+        groups = self._groups(list(X))
+        return groups[0][1]
+
+    def _cut_alike(self, signals):
+        """Crops of one size from signals of several."""
+        groups = [group for _, group in self._groups(signals)]
+        least = np.min([group.shape[1:-1] for group in groups], axis=0)
+        cut = [crops(group, self._crop_size(tuple(map(int, least))), np.random.RandomState(0)) for group in groups]
+        return np.concatenate(cut if np.ndim(signals[0]) > self._n_axes else [part[..., 0] for part in cut])
+
+    def _with_channels(self, X, shape):
+        return X.reshape(len(X), *shape, *(1,) * (self._n_axes + 1 - len(shape)))
+
+    def _shape_of_rows(self, width):
+        if self.signal_shape is not None:
+            shape = tuple(int(size) for size in self.signal_shape)
+            if math.prod(shape) != width:
+                raise ValueError(
+                    f"signal_shape={shape} has {math.prod(shape)} entries, but X has rows of {width} features."
+                )
+            return shape
+        if self._n_axes > 1:
+            raise ValueError(
+                f"X has two dimensions, but kernel_size={self.kernel_size} has {self._n_axes} axes. For rows of pixels "
+                "give signal_shape=(height, width) or (height, width, n_channels); images as they are need X of shape "
+                "(n_samples, height, width) or (n_samples, height, width, n_channels)."
+            )
+        return (width,)
+
+    def _check_shape(self, shape, reset):
+        """Signals as arrays against the parameter, or against those of `fit`."""
+        expected = self.signal_shape if reset else self.signal_shape_
+        if expected is not None and shape != tuple(expected):
+            name = "signal_shape" if reset else "signal_shape_"
+            raise ValueError(f"X has signals of shape {shape}, but {name}={tuple(expected)}.")
+
+    def _check_fit(self, shape, kernel):
+        if any(k > s for k, s in zip(kernel, shape, strict=False)):
+            raise ValueError(
+                f"kernel_size={tuple(kernel)} does not fit into signals of shape {tuple(shape)} "
+                f"(n_features = {math.prod(shape)})."
+            )
+
+    @property
+    def _kernel_size(self):
+        size = self.kernel_size
+        return (int(size),) if isinstance(size, Integral) else tuple(int(side) for side in size)
+
+    @property
+    def _least_size(self):
+        """What signals must hold: the kernels that were given or learned, or those to be."""
+        given = self.dictionary if self.dictionary is not None else self.dictionary_init
+        return self._kernel_size if given is None else np.shape(given)[1 : 1 + self._n_axes]
+
+    def _groups(self, signals):
+        """The signals of a list, checked, by shape: (indices, array with channels) of each."""
+        groups: dict = {}
+        for index, signal in enumerate(signals):
+            signal = check_array(
+                signal, allow_nd=True, ensure_2d=False, dtype=_FLOATS, order="C", input_name=f"X[{index}]"
+            )
+            fitted = getattr(self, "signal_shape_", None)
+            allowed = (self._n_axes, self._n_axes + 1) if fitted is None else (len(fitted),)
+            if signal.ndim not in allowed:
+                raise ValueError(
+                    f"X[{index}] has {signal.ndim} dimensions, but a signal must have {' or '.join(map(str, allowed))}:"
+                    " the axes of a kernel, and of channels where there are any."
+                )
+            if fitted is not None and signal.shape[self._n_axes :] != fitted[self._n_axes :]:
+                raise ValueError(f"X[{index}] has shape {signal.shape}, but signal_shape_={fitted} has other channels.")
+            self._check_fit(signal.shape, self._least_size)
+            groups.setdefault((signal.shape, signal.dtype), []).append((index, signal))
+        if not groups:
+            raise ValueError("X is an empty list: 0 samples.")
+        return [
+            ([index for index, _ in members], self._with_channels(np.stack([x for _, x in members]), shape))
+            for (shape, _), members in groups.items()
+        ]
+
+    # Learning
+
+    def _given_atoms(self, name, X):
+        kernels = getattr(self, name)
+        if kernels is None:
+            return None
+        kernels = check_array(kernels, allow_nd=True, ensure_2d=False, dtype=X.dtype, copy=True, input_name=name)
+        n_axes, n_channels = self._n_axes, X.shape[-1]
+        if kernels.ndim not in (n_axes + 1, n_axes + 2):
+            raise ValueError(
+                f"{name} has {kernels.ndim} dimensions, but must be (n_components, {n_axes} axes of kernel_size"
+                "[, n_channels])."
+            )
+        if math.prod(kernels.shape[n_axes + 1 :]) != n_channels:
+            raise ValueError(f"{name} has shape {kernels.shape}, but X has {n_channels} channels.")
+        self._check_fit(X.shape[1:], kernels.shape[1 : n_axes + 1])
+        zero = np.flatnonzero(~kernels.reshape(len(kernels), -1).any(axis=1))
+        if zero.size:
+            raise ValueError(f"{name} has {zero.size} zero kernels, the first at index {zero[0]}; remove them.")
+        return np.ascontiguousarray(kernels.reshape(*kernels.shape[: n_axes + 1], n_channels))
+
+    def _first_atoms(self, X, survey, rng):
+        given = self._given_atoms("dictionary_init", X)
+        windows = _drawn_windows(X, self._kernel_size, self.n_components, rng) if given is None else given
+        return unit_rows(windows.reshape(len(windows), -1))[0].astype(X.dtype).reshape(windows.shape)
+
+    def _rows(self, X):
+        return Rows(X.reshape(len(X), -1))
+
+    def _learned_from(self, X, rng):
+        return np.ascontiguousarray(crops(X, self._crop_size(X.shape[1:-1]), rng))
+
+    def _crop_size(self, spatial):
+        """Of what `fit` cuts from signals of that size."""
+        if self.crop_size is None:
+            return spatial
+        sides = self.crop_size
+        if isinstance(sides, str):
+            sides = [round(PIXELS_PER_CROP ** (1.0 / len(spatial)))] * len(spatial)
+        sides = [sides] if isinstance(sides, Integral) else sides
+        least = self._least_size
+        return tuple(min(size, max(int(s), 2 * k)) for size, s, k in zip(spatial, sides, least, strict=True))
+
+    def _batch_size(self, n_samples):
+        if self.batch_size != "auto":
+            return self.batch_size
+        pixels = math.prod(self._crop_size(self.signal_shape_[: self._n_axes]))
+        return min(n_samples, max(1, PIXELS_PER_UPDATE // pixels))
+
+    def _update(self, state, energy, y, z, whole):
+        return learn_kernels(state, sized(energy, y), y, z, whole=whole, n_jobs=self.n_jobs)
+
+    def _spent(self, energy, y, z):
+        return float(sized(energy, y)(y, z).sum())
+
+    def partial_fit(self, X, y=None):
+        """Learn from one more batch of a stream, of signals of any size.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *spatial[, n_channels]), or list of arrays
+            The batch. A list may hold signals of different sizes; each size then is a step of its own, and counts as
+            one pass. Signals larger than ``crop_size`` are cut in crops.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The estimator. A call that fails or is interrupted leaves it as it was.
+
+        Raises
+        ------
+        ValueError
+            If signals are not finite, smaller than a kernel, or of other channels than before.
+        """
+        if not is_list_of_signals(X, self._n_axes):
+            return super().partial_fit(X)
+        self._validate_params()
+        with unchanged_unless_learned(self):
+            for _, signals in self._groups(X):
+                super().partial_fit(signals if np.ndim(X[0]) > self._n_axes else signals[..., 0])
+        return self
+
+    def _validated_batch(self, X, reset):
+        signals = self._validated(X, reset=True) if reset else self._of_any_size(X)
+        return crops(signals, self._crop_size(signals.shape[1:-1]), np.random.RandomState(0))
+
+    def _store(self, energy, dtype):
+        kernels = to_numpy(energy.decoder.kernels).astype(dtype)
+        self.components_ = kernels if self._has_channels else kernels[..., 0]
+        self.n_components_ = len(kernels)
+        self.lmbda_ = energy.lmbda
+
+    @property
+    def _stored_kernels(self):
+        """With channels."""
+        return self.components_ if self._has_channels else self.components_[..., None]
+
+    def _review(self, X):
+        """Say once where the signals or lmbda make codes that tell nothing, and what to do."""
+        survey = self._rows(X).survey()
+        mean = float(survey.total.mean()) / survey.n_rows
+        if survey.varies and mean**2 > 0.5 * survey.rms**2:
+            warn_user(
+                "X is mostly offset: its mean holds over half of its energy, which kernels are then spent on. Remove "
+                "what is constant or slow first, for example by skrlv.preprocessing.LocalContrastNormalizer."
+            )
+            return
+        sample = X[np.flatnonzero(survey.nonzero)[:8]]
+        if not len(sample):
+            return
+        sample = crops(sample, self._crop_size(X.shape[1:-1]), np.random.RandomState(0))[:8]
+        energy = sized(self.energy_, sample)
+        used = np.count_nonzero(self._infer(energy, self._placed(sample), None, None).z) / len(sample)
+        reached = np.abs(energy.decoder.adjoint(sample)).max(axis=tuple(range(1, sample.ndim)))
+        if used == 0.0:
+            warn_user(
+                f"With lmbda={self.lmbda_:.3g} all codes are zero. For these signals and kernels the first non-zeros "
+                f"appear below {np.median(reached):.3g}."
+            )
+        elif used > 0.9 * min(sample[0].size, math.prod(energy.decoder.code_shape)) and sample[0].size >= 10:
+            warn_user(
+                f"With lmbda={self.lmbda_:.3g} codes have as many non-zeros as signals have entries. Raise lmbda; the "
+                f"last non-zeros vanish at {np.median(reached):.3g}."
+            )
+
+    # Codes
+
+    @property
+    def _rows_at_once(self):
+        positions_ = self._positions
+        return max(1, MOST_CODES_AT_ONCE // (math.prod(positions_) * self.n_components_))
+
+    @property
+    def _positions(self):
+        return positions(self.signal_shape_[: self._n_axes], self._stored_kernels)
+
+    def encode(self, X, *, mask=None):
+        r"""Find the code maps of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *spatial[, n_channels]), or list of arrays
+            Signals; those of a list may have different sizes.
+        mask : array-like of bool, or list of arrays, or None, default=None
+            Where X was seen, of the shape of X or of one signal, with or without its channels. What X holds where it
+            is False plays no part, and may be NaN. Codes are then found by FISTA, which rests once no entry of its
+            gradient mapping exceeds ``code_tol`` ("auto": 1e-3) times the largest entry of its gradient at zero.
+
+        Returns
+        -------
+        array of shape (n_samples, \*positions, n_components), or list of arrays (\*positions, n_components)
+            Maps of the dtype of X, on the positions where a kernel fits: spatial - kernel + 1.
+
+        Raises
+        ------
+        ValueError
+            If X or mask have the wrong shape, or X is not finite where it was seen.
+        """
+        check_is_fitted(self)
+        if is_list_of_signals(X, self._n_axes):
+            return self._encode_list(X, mask)
+        if mask is not None:
+            X, mask = _without_hidden(X, mask)
+        X = self._of_any_size(X)
+        return self._maps(X, None if mask is None else self._mask_of(mask, X))
+
+    def _encode_list(self, signals, mask):
+        masks = [None] * len(signals) if mask is None else mask
+        if len(masks) != len(signals):
+            raise ValueError(f"mask has {len(masks)} entries, but X has {len(signals)} signals.")
+        seen = [_without_hidden(x, m) for x, m in zip(signals, masks, strict=True)]
+        maps = [None] * len(signals)
+        for indices, group in self._groups([x for x, _ in seen]):
+            if mask is None:
+                found = self._maps(group)
+            else:
+                own = [self._mask_of(seen[i][1], group[:1]) for i in indices]
+                found = self._maps(group, np.concatenate(own))
+            for i, z in zip(indices, found, strict=True):
+                maps[i] = z
+        return maps
+
+    def _maps(self, y, mask=None):
+        """The maps of validated signals; mask has their shape."""
+        energy = sized(self.energy_, y)
+        if mask is None:
+            return self._kept_of_codes(energy, y, lambda x, z: z)
+        solution = self._masked(energy, y * mask, mask.astype(y.dtype))
+        warn_unless_converged(solution, "Raise code_tol.")
+        return solution.z
+
+    def _masked(self, energy, y, mask):
+        """The `Solution` of signals that were seen in part, and are zero elsewhere."""
+        tol = TOL_OF_STEPS if self.code_tol == "auto" else self.code_tol
+        gathered = Gathered(len(y))
+
+        def search(rows):
+            seen, here = self._placed(mask[rows]), self._placed(y[rows])
+            masked = replace(energy, decoder=MaskedDecoder(energy.decoder, seen))
+            solution = fista_restart(masked.given(here), max_iter=MOST_STEPS, tol=tol)
+            gathered.add(rows, solution._replace(z=to_numpy(solution.z).astype(y.dtype, copy=False)))
+
+        if self.device == "cpu":
+            each_block(search, len(y), self.n_jobs, size=1)
+        else:
+            for rows in row_blocks(len(y), 1):
+                search(rows)
+        return gathered.solution()
+
+    def _mask_of(self, mask, X):
+        """A mask in the shape of X, which has channels."""
+        shape, one = X.shape, X.shape[1:]
+        allowed = {
+            shape: shape, shape[:-1]: (*shape[:-1], 1), one: (1, *one), one[:-1]: (1, *one[:-1], 1),
+            (len(X), math.prod(one)): shape,
+        }  # fmt: skip
+        if mask.shape not in allowed:
+            raise ValueError(
+                f"mask has shape {mask.shape}, but must be that of X, or of one signal: {one[:-1]}, with or without "
+                "channels."
+            )
+        return np.broadcast_to(mask.reshape(allowed[mask.shape]), shape)
+
+    def _as_features(self, z):
+        if self.pooling is not None:
+            z = pooled(z, self._pooling)
+        return stored(z.reshape(len(z), -1), self.sparse_output)
+
+    @property
+    def _pooling(self):
+        windows = self.pooling
+        return (int(windows),) * self._n_axes if isinstance(windows, Integral) else tuple(map(int, windows))
+
+    @property
+    def _n_features_out(self):
+        places = self._positions
+        if self.pooling is not None:
+            places = [-(-place // window) for place, window in zip(places, self._pooling, strict=True)]
+        return math.prod(places) * self.n_components_
+
+    def _as_codes(self, Z):
+        if self.pooling is not None:
+            raise ValueError("pooling lost what decoding needs: set pooling=None, or decode the maps of `encode`.")
+        return Z.reshape(len(Z), *self._positions, self.n_components_)
+
+    def _as_data(self, y):
+        return y.reshape(len(y), -1) if self._given_as_rows else self._without_channels(y)
+
+    def _without_channels(self, y):
+        return y if self._has_channels else y[..., 0]
+
+    def inverse_transform(self, X):
+        r"""Decode codes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features_out), maps, or list of maps
+            Codes as `transform` returns them, or maps as `encode` does, for signals of any size.
+
+        Returns
+        -------
+        array, or list of arrays
+            Their reconstructions, in the shape that signals had in `fit`, of the dtype of X.
+
+        Raises
+        ------
+        ValueError
+            If codes are rows and were pooled, or X has the wrong shape.
+        """
+        check_is_fitted(self)
+        if is_list_of_signals(X, self._n_axes):
+            return [self._decoded(maps[None])[0] for maps in X]
+        if _n_dimensions(X) == self._n_axes + 2:
+            return self._decoded(X)
+        return super().inverse_transform(X)
+
+    def _decoded(self, maps):
+        maps = check_array(maps, allow_nd=True, dtype=_FLOATS, order="C", input_name="X")
+        if maps.ndim != self._n_axes + 2 or maps.shape[-1] != self.n_components_:
+            raise ValueError(
+                f"X has maps of shape {maps.shape[1:]}, but must have {self._n_axes} axes of positions and one of "
+                f"{self.n_components_} kernels."
+            )
+        decoded = to_numpy(self.energy_.decoder(self._placed(maps))).astype(maps.dtype, copy=False)
+        return self._without_channels(decoded)
+
+    def score(self, X, y=None):
+        r"""R^2 on pixels held out, which ranks lmbda: energies cannot, since a smaller lmbda always wins.
+
+        .. math:: 1 - \sum (x - \hat x)^2 / \sum (x - \bar x)^2
+
+        The entries of a signal are cut in five fixed random folds. For each, codes are found from the other four at
+        the same lmbda, and :math:`\hat x` is what they say of those held out; :math:`\bar x` is the mean of each
+        channel.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *spatial[, n_channels])
+            Signals.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            At most 1.
+        """
+        X = self._validated(X)
+        energy, fold_of = sized(self.energy_, X), _folds(X.shape[1:])
+        error = 0.0
+        for fold in range(N_FOLDS):
+            seen = np.broadcast_to(fold_of != fold, X.shape)
+            solution = self._masked(energy, X * seen, seen.astype(X.dtype))
+            guess = to_numpy(energy.decoder(self._placed(solution.z)))
+            error += float(np.sum((X - guess)[~seen].astype(np.float64) ** 2))
+        return float(r_squared(np.array([error]), X.reshape(-1, X.shape[-1]))[0])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def sized(energy, y):
+    """The energy for signals of the size of y."""
+    spatial = tuple(y.shape[1:-1])
+    if energy.decoder.spatial_shape == spatial:
+        return energy
+    return replace(energy, decoder=replace(energy.decoder, spatial_shape=spatial))
+
+
+def crops(X, size, rng):
+    """Pieces of that size, side by side from a random place on, as many as fit: (n_crops, \\*size, n_channels)."""
+    spatial = X.shape[1:-1]
+    if tuple(size) == spatial:
+        return X
+    pieces = []
+    for x in X:
+        starts = []
+        for whole, side in zip(spatial, size, strict=True):
+            n = whole // side
+            starts.append(rng.randint(whole - n * side + 1) + side * np.arange(n))
+        for corner in product(*starts):
+            pieces.append(x[tuple(slice(at, at + side) for at, side in zip(corner, size, strict=True))])
+    return np.stack(pieces)
+
+
+def pooled(z, windows):
+    """Mean magnitude of each map over windows side by side; the last may hold fewer positions."""
+    z = np.abs(z)
+    for axis, window in enumerate(windows, start=1):
+        starts = np.arange(0, z.shape[axis], window)
+        counts = np.diff(np.append(starts, z.shape[axis])).astype(z.dtype)
+        z = np.add.reduceat(z, starts, axis=axis) / counts.reshape(-1, *(1,) * (z.ndim - 1 - axis))
+    return z
+
+
+def is_list_of_signals(X, n_axes):
+    """Whether X is a list of arrays, each a signal: with as many axes as a kernel, or with channels behind them."""
+    if not isinstance(X, list | tuple) or not len(X) or not all(hasattr(x, "ndim") for x in X):
+        return False
+    return n_axes > 1 or len({np.shape(x) for x in X}) > 1
+
+
+def _check_sizes(name, value, lengths):
+    """One size per axis, or one number: that of the only axis, or of all."""
+    if value is None or isinstance(value, str):
+        return
+    sides = [value] * lengths[0] if isinstance(value, Integral) and name != "signal_shape" else value
+    whole = not isinstance(sides, Integral) and all(
+        isinstance(side, Integral) and not isinstance(side, bool) and side > 0 for side in sides
+    )
+    if not whole or len(sides) not in lengths:
+        wanted = " or ".join(map(str, lengths))
+        raise ValueError(f"{name}={value!r} must be {wanted} whole numbers > 0, one per axis.")
+
+
+def _n_dimensions(X):
+    if hasattr(X, "ndim"):
+        return X.ndim
+    try:
+        return np.ndim(X)
+    except ValueError as error:
+        raise ValueError(
+            "X has signals of different shapes, which have no common features: `encode` and `partial_fit` take a list "
+            "of such arrays."
+        ) from error
+
+
+def _without_hidden(X, mask):
+    """X as an array with zeros where it was not seen, and the mask as one of bool."""
+    if mask is None:
+        return X, None
+    X, mask = np.array(X), np.asarray(mask)
+    if mask.dtype != bool:
+        raise ValueError(f"mask has dtype {mask.dtype}, but must be bool: True where X was seen.")
+    for there in (mask, mask[..., None]):
+        try:
+            X[np.broadcast_to(~there, X.shape)] = 0
+        except ValueError:
+            continue
+        break
+    return X, mask
+
+
+def _folds(shape):
+    """A fold for each entry of a signal; those of one pixel are together, or its channels would tell."""
+    spatial = shape[:-1] if math.prod(shape[:-1]) >= N_FOLDS else shape
+    order = np.random.RandomState(0).permutation(math.prod(spatial)) % N_FOLDS
+    return order.reshape(*spatial, *(1,) * (len(shape) - len(spatial)))
+
+
+def _drawn_windows(X, kernel, wanted, rng):
+    """Windows at random places, of those the half with more to see; noise where there is nothing."""
+    spatial, found = X.shape[1:-1], []
+    for _ in range(_DRAWN_PER_KERNEL * wanted):
+        corner = [rng.randint(size - side + 1) for size, side in zip(spatial, kernel, strict=True)]
+        window = tuple(slice(at, at + side) for at, side in zip(corner, kernel, strict=True))
+        found.append(X[(rng.randint(len(X)), *window)])
+    found = np.array(found)
+    squares = np.sum((found / (np.abs(found).max() or 1.0)) ** 2, axis=tuple(range(1, found.ndim)))
+    best = np.flatnonzero((squares >= np.median(squares)) & (squares > 0.0))[:wanted]
+    drawn = rng.standard_normal((wanted, *found.shape[1:]))
+    drawn[: len(best)] = found[best]
+    return drawn

@@ -1,0 +1,210 @@
+"""Roof: sparse coding of whole signals and images by convolution (ConvSparseCoder)."""
+
+from numbers import Integral, Real
+
+from skrlv._arrays import is_numpy
+from skrlv._compat import Interval, StrOptions
+from skrlv._convolutional_model import MOST_STEPS, ConvolutionalModel, sized
+from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, resolved_tol
+from skrlv.decoders import ConvolutionalDictionary
+from skrlv.energy import Energy
+from skrlv.inference import fista_restart, tiled_descent
+from skrlv.regularizers import L1
+
+_WHILE_LEARNING = 1e-3  # gap of codes that move kernels: finer ones move them alike
+
+CONVOLUTIONAL_PARAMETERS: dict[str, list] = {
+    "n_components": [Interval(Integral, 1, None, closed="left")],
+    "kernel_size": [tuple, list, Interval(Integral, 1, None, closed="left")],
+    "lmbda": [*LASSO_PARAMETERS["lmbda"], StrOptions({"auto"})],
+    "signal_shape": [tuple, list, None],
+    "dictionary": ["array-like", None],
+    "dictionary_init": ["array-like", None],
+    "pooling": [tuple, list, Interval(Integral, 1, None, closed="left"), None],
+    "crop_size": [tuple, list, Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "code_tol": ENCODING_PARAMETERS["code_tol"],
+    "sparse_output": ENCODING_PARAMETERS["sparse_output"],
+    "n_jobs": ENCODING_PARAMETERS["n_jobs"],
+    "device": [str],
+    "random_state": ["random_state"],
+}
+
+
+class ConvSparseCoder(ConvolutionalModel):
+    r"""Convolutional sparse coding with exact codes, and convolutional dictionary learning.
+
+    .. math:: E(x, z) = \tfrac12 \sum_c \Bigl\| x_c - \sum_i K_{i,c} * z_i \Bigr\|_2^2 + \lambda \sum_i \|z_i\|_1
+
+    A kernel may stand anywhere in a signal, in several places at once, and overlap with others; a map z_i says where
+    and how strongly. `encode` finds the maps, with a certificate on each signal, `transform` gives them as rows; `fit`
+    learns the unit-norm kernels K from lagged products of maps and signals.
+
+    Parameters
+    ----------
+    n_components : int, default=16
+        Number of kernels.
+    kernel_size : tuple of int or int, default=(9, 9)
+        Size of a kernel along each spatial axis, one to three of them; an int is the length of kernels over one axis.
+    lmbda : float or "auto", default="auto"
+        Weight of the L1 term, >= 0, in the unit of X. "auto" is 1.2 times the root mean square of the entries of X
+        (times the rms norm of given kernels).
+    signal_shape : tuple of int or None, default=None
+        (\*spatial[, n_channels]) of a signal, where X has rows of its entries. Not needed where X has the axes of the
+        signals, or where kernels have one axis and rows are the signals.
+    positive : bool, default=False
+        Whether codes are non-negative.
+    dictionary : array-like of shape (n_components, \*kernel_size[, n_channels]) or None, default=None
+        Kernels to use as they are; their number and size are then taken from here, ``fit`` only validates, and
+        ``n_iter_`` is 0. None learns them.
+    dictionary_init : array-like of shape (n_components, \*kernel_size[, n_channels]) or None, default=None
+        Kernels to start from, copied and scaled to unit norm; None takes random windows of X.
+    pooling : tuple of int or int, or None, default=None
+        `transform` gives the mean magnitude of each map over windows of so many positions along each axis, side by
+        side; None gives the maps themselves.
+    crop_size : tuple of int or int, "auto" or None, default="auto"
+        Size of the pieces that learning cuts from signals that are larger, side by side from a random place on, so
+        that a batch fits into memory. "auto" is about 16,384 pixels, None cuts nothing.
+    max_iter : int, default=50
+        Most passes over the data.
+    batch_size : int or "auto", default="auto"
+        Signals, or crops, per update of the kernels; "auto" is as many as have about 262,144 pixels. With all in one
+        batch no pass raises the energy.
+    tol : float, default=1e-3
+        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
+    code_tol : float or "auto", default="auto"
+        Largest relative duality gap of a signal's code: 1e-6 for float64 and 1e-4 for float32 data. While learning
+        1e-3 is enough. On a device of torch it is what FISTA rests by, see `skrlv.inference.fista_restart`.
+    sparse_output : bool, default=False
+        Whether `transform` gives a CSR matrix.
+    n_jobs : int or None, default=None
+        Threads, over signals and over tiles of large ones; None is all cores of the process, or a joblib worker's
+        share. Never changes the result.
+    device : str, default="cpu"
+        "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run FISTA on torch.
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial kernels, the places of crops, and the batches.
+
+    Attributes
+    ----------
+    components_ : array of shape (n_components, \*kernel_size[, n_channels])
+        Kernels, of the dtype of X; with channels where signals have them.
+    n_components_ : int
+        Number of kernels.
+    lmbda_ : float
+        The weight in use.
+    signal_shape_ : tuple of int
+        (\*spatial[, n_channels]) of the signals of `fit`.
+    energy_history_ : array of shape (n_iter_,)
+        Mean energy per signal, or crop, over each pass, each batch before its own update.
+    n_iter_ : int
+        Passes over the data; with `partial_fit`, batches.
+    atom_usage_ : array of shape (n_components,)
+        Share of the positions where a kernel is used, as far as learning remembers them; not where they were given.
+    n_resampled_ : int
+        How many kernels became a badly reconstructed piece of a signal, as nothing used them or they were the same as
+        another.
+    n_features_in_ : int
+        Entries of a signal.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names of X, where it had string names.
+
+    See Also
+    --------
+    SparseCoder : Codes of patches, each by itself.
+    skrlv.decoders.ConvolutionalDictionary : The decoder.
+
+    Notes
+    -----
+    Codes live where a kernel fits, on spatial - kernel + 1 positions, and decoding is the full convolution, so nothing
+    wraps around and nothing is padded. Slow shades are not sparse: remove them first
+    (`skrlv.preprocessing.LocalContrastNormalizer`).
+
+    References
+    ----------
+    Zeiler, Krishnan, Taylor, Fergus, Deconvolutional Networks, 2010.
+    Wohlberg, Efficient Algorithms for Convolutional Sparse Representations, 2016.
+    Garcia-Cardona, Wohlberg, Convolutional Dictionary Learning: A Comparative Review and New Algorithms, 2018.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrlv import ConvSparseCoder
+    >>> X = load_digits().images / 16
+    >>> coder = ConvSparseCoder(8, (4, 4), max_iter=5, random_state=0).fit(X)
+    >>> coder.components_.shape
+    (8, 4, 4)
+    >>> coder.encode(X).shape, coder.transform(X).shape
+    ((1797, 5, 5, 8), (1797, 200))
+    >>> coder.set_params(pooling=3).transform(X).shape
+    (1797, 32)
+    """
+
+    _parameter_constraints = {**CONVOLUTIONAL_PARAMETERS, "positive": LASSO_PARAMETERS["positive"]}
+
+    def __init__(
+        self,
+        n_components=16,
+        kernel_size=(9, 9),
+        *,
+        lmbda="auto",
+        signal_shape=None,
+        positive=False,
+        dictionary=None,
+        dictionary_init=None,
+        pooling=None,
+        crop_size="auto",
+        max_iter=50,
+        batch_size="auto",
+        tol=1e-3,
+        code_tol="auto",
+        sparse_output=False,
+        n_jobs=None,
+        device="cpu",
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.kernel_size = kernel_size
+        self.lmbda = lmbda
+        self.signal_shape = signal_shape
+        self.positive = positive
+        self.dictionary = dictionary
+        self.dictionary_init = dictionary_init
+        self.pooling = pooling
+        self.crop_size = crop_size
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.tol = tol
+        self.code_tol = code_tol
+        self.sparse_output = sparse_output
+        self.n_jobs = n_jobs
+        self.device = device
+        self.random_state = random_state
+
+    def _energy(self, atoms, lmbda):
+        decoder = ConvolutionalDictionary(atoms, self.signal_shape_[: self._n_axes])
+        return Energy(decoder, L1(positive=bool(self.positive)), lmbda)
+
+    def _store(self, energy, dtype):
+        super()._store(energy, dtype)
+        self._positive = energy.regularizer.positive
+
+    @property
+    def energy_(self):
+        """The fitted `Energy`, on the device."""
+        decoder = ConvolutionalDictionary(self._placed(self._stored_kernels), self.signal_shape_[: self._n_axes])
+        return Energy(decoder, L1(positive=self._positive), self.lmbda_)
+
+    def _infer(self, energy, y, z0, rng):
+        tol = resolved_tol(self.code_tol, self.components_.dtype)
+        return self._search(sized(energy, y), y, z0, max(tol, _WHILE_LEARNING))
+
+    def _encode(self, energy, y, z0=None):
+        return self._search(energy, y, z0, resolved_tol(self.code_tol, self.components_.dtype))
+
+    def _search(self, energy, y, z0, tol):
+        if is_numpy(y):
+            return tiled_descent(energy.given(y), z0, tol=tol, n_jobs=self.n_jobs)
+        return fista_restart(energy.given(y), z0, max_iter=MOST_STEPS, tol=tol)
