@@ -10,12 +10,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._alternating import AlternatingModel
-from skrlv._arrays import check_device, to_numpy
+from skrlv._arrays import check_device, max_per_sample, to_numpy
 from skrlv._convolution import AXES, positions
 from skrlv._hold_out import r_squared
 from skrlv._linear_model import LinearModel
 from skrlv._rows import Rows
-from skrlv._threads import each_block, row_blocks
 from skrlv._validation import stored
 from skrlv.base import unchanged_unless_learned, warn_unless_converged, warn_user
 from skrlv.decoders import MaskedDecoder
@@ -24,7 +23,7 @@ from skrlv.learning import learn_kernels, unit_rows
 
 PIXELS_PER_CROP, PIXELS_PER_UPDATE = 2**14, 2**18
 MOST_CODES_AT_ONCE = 2**22
-MOST_STEPS = 2000  # of FISTA, where parts of a signal are missing
+MOST_STEPS = 10_000  # of FISTA, where parts of a signal are missing
 TOL_OF_STEPS = 1e-3  # share of the first gradient at which it rests there, for code_tol="auto"
 N_FOLDS = 5
 _DRAWN_PER_KERNEL = 4
@@ -126,8 +125,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
 
     @property
     def _kernel_size(self):
-        size = self.kernel_size
-        return (int(size),) if isinstance(size, Integral) else tuple(int(side) for side in size)
+        return per_axis(self.kernel_size, 1)
 
     @property
     def _least_size(self):
@@ -199,9 +197,8 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         sides = self.crop_size
         if isinstance(sides, str):
             sides = [round(PIXELS_PER_CROP ** (1.0 / len(spatial)))] * len(spatial)
-        sides = [sides] if isinstance(sides, Integral) else sides
-        least = self._least_size
-        return tuple(min(size, max(int(s), 2 * k)) for size, s, k in zip(spatial, sides, least, strict=True))
+        sides = per_axis(sides, len(spatial))
+        return tuple(min(w, max(side, 2 * k)) for w, side, k in zip(spatial, sides, self._least_size, strict=True))
 
     def _batch_size(self, n_samples):
         if self.batch_size != "auto":
@@ -236,9 +233,9 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         ValueError
             If signals are not finite, smaller than a kernel, or of other channels than before.
         """
+        self._validate_params()
         if not is_list_of_signals(X, self._n_axes):
             return super().partial_fit(X)
-        self._validate_params()
         with unchanged_unless_learned(self):
             for _, signals in self._groups(X):
                 super().partial_fit(signals if np.ndim(X[0]) > self._n_axes else signals[..., 0])
@@ -273,9 +270,9 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         if not len(sample):
             return
         sample = crops(sample, self._crop_size(X.shape[1:-1]), np.random.RandomState(0))[:8]
-        energy = sized(self.energy_, sample)
-        used = np.count_nonzero(self._infer(energy, self._placed(sample), None, None).z) / len(sample)
-        reached = np.abs(energy.decoder.adjoint(sample)).max(axis=tuple(range(1, sample.ndim)))
+        energy, placed = sized(self.energy_, sample), self._placed(sample)
+        used = np.count_nonzero(to_numpy(self._infer(energy, placed, None, None).z)) / len(sample)
+        reached = to_numpy(max_per_sample(energy.decoder.adjoint(placed)))
         if used == 0.0:
             warn_user(
                 f"With lmbda={self.lmbda_:.3g} all codes are zero. For these signals and kernels the first non-zeros "
@@ -354,21 +351,17 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         return solution.z
 
     def _masked(self, energy, y, mask):
-        """The `Solution` of signals that were seen in part, and are zero elsewhere."""
+        """The `Solution` of signals that are zero where they were not seen; mask has their shape, or that of one."""
         tol = TOL_OF_STEPS if self.code_tol == "auto" else self.code_tol
         gathered = Gathered(len(y))
 
         def search(rows):
-            seen, here = self._placed(mask[rows]), self._placed(y[rows])
+            seen = self._placed(mask if len(mask) == 1 else mask[rows])
             masked = replace(energy, decoder=MaskedDecoder(energy.decoder, seen))
-            solution = fista_restart(masked.given(here), max_iter=MOST_STEPS, tol=tol)
+            solution = fista_restart(masked.given(self._placed(y[rows])), max_iter=MOST_STEPS, tol=tol)
             gathered.add(rows, solution._replace(z=to_numpy(solution.z).astype(y.dtype, copy=False)))
 
-        if self.device == "cpu":
-            each_block(search, len(y), self.n_jobs, size=1)
-        else:
-            for rows in row_blocks(len(y), 1):
-                search(rows)
+        self._each_block(search, len(y))
         return gathered.solution()
 
     def _mask_of(self, mask, X):
@@ -387,19 +380,16 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
 
     def _as_features(self, z):
         if self.pooling is not None:
-            z = pooled(z, self._pooling)
+            z = pooled(z, per_axis(self.pooling, self._n_axes))
         return stored(z.reshape(len(z), -1), self.sparse_output)
-
-    @property
-    def _pooling(self):
-        windows = self.pooling
-        return (int(windows),) * self._n_axes if isinstance(windows, Integral) else tuple(map(int, windows))
 
     @property
     def _n_features_out(self):
         places = self._positions
         if self.pooling is not None:
-            places = [-(-place // window) for place, window in zip(places, self._pooling, strict=True)]
+            places = [
+                -(-place // window) for place, window in zip(places, per_axis(self.pooling, self._n_axes), strict=True)
+            ]
         return math.prod(places) * self.n_components_
 
     def _as_codes(self, Z):
@@ -473,10 +463,10 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         energy, fold_of = sized(self.energy_, X), _folds(X.shape[1:])
         error = 0.0
         for fold in range(N_FOLDS):
-            seen = np.broadcast_to(fold_of != fold, X.shape)
+            seen = (fold_of != fold)[None]
             solution = self._masked(energy, X * seen, seen.astype(X.dtype))
             guess = to_numpy(energy.decoder(self._placed(solution.z)))
-            error += float(np.sum((X - guess)[~seen].astype(np.float64) ** 2))
+            error += float(np.sum(((X - guess) * ~seen).astype(np.float64) ** 2))
         return float(r_squared(np.array([error]), X.reshape(-1, X.shape[-1]))[0])
 
     def __sklearn_tags__(self):
@@ -508,6 +498,11 @@ def crops(X, size, rng):
         for corner in product(*starts):
             pieces.append(x[tuple(slice(at, at + side) for at, side in zip(corner, size, strict=True))])
     return np.stack(pieces)
+
+
+def per_axis(sizes, n_axes):
+    """One size per axis; a number is that of each."""
+    return (int(sizes),) * n_axes if isinstance(sizes, Integral) else tuple(int(size) for size in sizes)
 
 
 def pooled(z, windows):
@@ -544,7 +539,7 @@ def _n_dimensions(X):
     if hasattr(X, "ndim"):
         return X.ndim
     try:
-        return np.ndim(X)
+        return np.asarray(X).ndim
     except ValueError as error:
         raise ValueError(
             "X has signals of different shapes, which have no common features: `encode` and `partial_fit` take a list "

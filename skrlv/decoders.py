@@ -33,6 +33,10 @@ class Decoder(ABC):
     def parameters(self):
         """The learned arrays by name."""
 
+    def take(self, rows):
+        """The decoder of some of the samples, given by their indices; the same for all, but where it knows of them."""
+        return self
+
 
 class LinearDecoder(Decoder):
     """A decoder that is a matrix, however it is stored."""
@@ -200,7 +204,7 @@ class MaskedDecoder(LinearDecoder):
     ----------
     decoder : LinearDecoder
         Dec'.
-    mask : array that goes with one signal, or with all of them
+    mask : array, of the shape of the data or, with one sample, for all of them
         1 where data were seen, 0 where they are missing. The data must be 0 there.
     """
 
@@ -238,6 +242,11 @@ class MaskedDecoder(LinearDecoder):
     @property
     def lipschitz(self):
         return self.decoder.lipschitz
+
+    def take(self, rows):
+        if self.mask.shape[0] == 1:
+            return self
+        return replace(self, mask=namespace(self.mask).take(self.mask, rows, axis=0))
 
 
 def _is_sparse(z):

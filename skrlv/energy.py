@@ -97,6 +97,11 @@ class Energy:
         """A bound on the curvature of the smooth part."""
         return self.decoder.lipschitz * self.cost.curvature + self.encoder_weight
 
+    def take(self, rows):
+        """The energy of some of the samples, given by their indices."""
+        decoder = self.decoder.take(rows)
+        return self if decoder is self.decoder else replace(self, decoder=decoder)
+
     def slope(self, y, z):
         """A subgradient of the energy in z, shaped like z; for regularizers of the L1 family."""
         return DecoderLandscape(self, y, self._prediction(y)).grad(z) + self.lmbda * self.regularizer.slope(z)
@@ -221,7 +226,7 @@ class DecoderLandscape(Landscape):
     def take(self, rows):
         xp = namespace(self.y)
         prediction = None if self.prediction is None else xp.take(self.prediction, rows, axis=0)
-        return DecoderLandscape(self.energy, xp.take(self.y, rows, axis=0), prediction)
+        return DecoderLandscape(self.energy.take(rows), xp.take(self.y, rows, axis=0), prediction)
 
 
 @dataclass(frozen=True, eq=False)

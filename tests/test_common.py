@@ -11,7 +11,7 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_checks import NOT_GENERATED
 
-from skrlv import FISTACoder, LISTAEncoder, PredictiveSparseDecomposition, SparseCoder, SparseCoderCV
+from skrlv import ConvSparseCoder, FISTACoder, LISTAEncoder, PredictiveSparseDecomposition, SparseCoder, SparseCoderCV
 from skrlv.regularizers import GroupL1
 
 ESTIMATORS = [
@@ -24,6 +24,8 @@ ESTIMATORS = [
     LISTAEncoder(8, architecture="alista", positive=True, max_iter=5),
     PredictiveSparseDecomposition(8, max_iter=5),
     PredictiveSparseDecomposition(8, encoder="shrinkage", positive=True, inference="argmin", max_iter=5),
+    ConvSparseCoder(4, (2,), max_iter=5),
+    ConvSparseCoder(4, 2, lmbda=2.0, positive=True, max_iter=5),
     FISTACoder(8, max_iter=5),
     FISTACoder(8, regularizer="elastic_net", positive=True, max_iter=5),
     FISTACoder(8, regularizer=GroupL1(3), lmbda=0.1, max_iter=5, code_max_iter=10_000),
@@ -99,7 +101,9 @@ def test_fitted_state_is_plain(estimator, blobs):
     for name, value in vars(coder).items():
         if name not in params and value is not params.get("regularizer"):
             for part in value.values() if isinstance(value, dict) else [value]:
-                assert isinstance(part, (np.ndarray, int, float, bool, str, np.generic)) or "callback" in name, name
+                assert isinstance(part, (np.ndarray, int, float, bool, str, tuple, np.generic)) or "callback" in name, (
+                    name
+                )
 
 
 @every_estimator

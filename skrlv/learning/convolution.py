@@ -8,17 +8,19 @@ Garcia-Cardona, Wohlberg, Convolutional Dictionary Learning: A Comparative Revie
 """
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from scipy.optimize import brentq
 
-from skrlv._arrays import double, to_numpy
+from skrlv._arrays import double, to_device_of, to_numpy
 from skrlv._convolution import AXES, boxed, correlate
 from skrlv._threads import each_block, one_blas_thread
-from skrlv.learning.dictionary import learn_from_statistics
+from skrlv.learning.dictionary import learn_from_statistics, per_atom, unit_rows
 
 _MOST_PARTS = 8  # of the sums, each with a table of its own
+GAIN_OF_A_SHIFT = 0.05  # in squared norm, of which a kernel has one
 _FLAT = 1e-12  # share of the largest curvature below which a direction has none
 
 
@@ -160,10 +162,60 @@ def learn_kernels(state, energy, y, z, *, whole=False, n_sweeps=1, n_jobs=None):
         With the new kernels.
     """
     kernel = energy.decoder.kernels.shape[1:-1]
-    return learn_from_statistics(
+    state, moved = learn_from_statistics(
         state, energy, convolution_statistics(y, z, kernel, n_jobs), partial(worst_windows, energy, y, z),
         whole=whole, move=partial(update_kernels, n_sweeps=n_sweeps),
     )  # fmt: skip
+    # what one batch of many says around a kernel is mostly chance
+    return recentred(state, moved, *better_centred(energy, y, z)) if whole else (state, moved)
+
+
+def recentred(state, energy, shifted, kernels):
+    """Put kernels in the place of others, whose statistics and codes are forgotten."""
+    if not shifted.size:
+        return state, energy
+    rows, kept = np.array(to_numpy(energy.decoder.rows)), np.ones(len(state["usage"]))
+    rows[shifted], kept[shifted] = unit_rows(kernels[shifted].reshape(len(shifted), -1))[0], 0.0
+    state = state | {
+        "ZtZ": per_atom(per_atom(state["ZtZ"], kept).swapaxes(0, 1), kept).swapaxes(0, 1),
+        "ZtY": per_atom(state["ZtY"], kept),
+        "usage": state["usage"] * kept,
+        "scale": state["scale"] * kept,
+    }
+    return state, replace(energy, decoder=energy.decoder.with_rows(to_device_of(rows, energy.decoder.rows)))
+
+
+def better_centred(energy, y, z):
+    """Kernels moved to where there is more to say: which ones gain by it, and all of them, where they stand best.
+
+    A kernel that began beside its pattern learns one part of it, and no small step brings in the rest: so see what the
+    codes would have it say around, up to half its size on each side, beyond what residuals say by chance, and compare
+    that with what it would lose.
+    """
+    from skrlv.kernels.convolution import window_products
+
+    kernels = double(to_numpy(energy.decoder.kernels))
+    kernel, n_axes = kernels.shape[1:-1], kernels.ndim - 2
+    margins = [size // 2 for size in kernel]
+    around = [(0, 0), *((m, m) for m in margins), (0, 0)]
+    missing, z = double(to_numpy(y - energy.decoder(z))), to_numpy(z)
+    wide = np.zeros((len(kernels), *(size + 2 * m for size, m in zip(kernel, margins, strict=True)), y.shape[-1]))
+    for code, signal in zip(boxed(z, n_axes), boxed(np.pad(missing, around), n_axes), strict=True):
+        window_products(code, signal, boxed(wide, n_axes))
+    squares = np.sum(double(z) ** 2, axis=tuple(range(z.ndim - 1)))
+    per_code = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0.0)
+    wide = per_atom(wide, per_code)
+    inside = (slice(None), *(slice(m, m + size) for m, size in zip(margins, kernel, strict=True)))
+    by_chance = float(np.mean(missing**2)) * per_code
+    said = np.maximum(wide**2 - by_chance.reshape(-1, *(1,) * (n_axes + 1)), 0.0)
+    wide[inside] = kernels
+    said[inside] = kernels**2
+    held = correlate(np.sum(said, axis=-1, keepdims=True), np.ones((1, *kernel, 1)))[..., 0]
+    best = np.argmax(held.reshape(len(held), -1), axis=1)
+    gain = held.reshape(len(held), -1).max(axis=1) - held[(slice(None), *margins)]
+    for i, corner in enumerate(np.transpose(np.unravel_index(best, held.shape[1:]))):
+        kernels[i] = wide[(i, *(slice(at, at + size) for at, size in zip(corner, kernel, strict=True)))]
+    return np.flatnonzero(gain > GAIN_OF_A_SHIFT), kernels
 
 
 def worst_windows(energy, y, z, n):

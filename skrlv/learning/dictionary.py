@@ -137,8 +137,8 @@ def learn_from_statistics(state, energy, batch, worst, *, move=update_atoms, who
     lost[replaced] = True
     norms[lost], idle[lost] = 0.0, 0.0
     state = state | {
-        "ZtZ": _per_atom(_per_atom(seen["ZtZ"], norms).swapaxes(0, 1), norms).swapaxes(0, 1),
-        "ZtY": _per_atom(seen["ZtY"], norms),
+        "ZtZ": per_atom(per_atom(seen["ZtZ"], norms).swapaxes(0, 1), norms).swapaxes(0, 1),
+        "ZtY": per_atom(seen["ZtY"], norms),
         "usage": seen["usage"] * (norms > 0.0),
         "count": seen["count"],
         "n_seen": n_seen,
@@ -149,7 +149,7 @@ def learn_from_statistics(state, energy, batch, worst, *, move=update_atoms, who
     return state, replace(energy, decoder=energy.decoder.with_rows(to_device_of(atoms, energy.decoder.rows)))
 
 
-def _per_atom(x, factors):
+def per_atom(x, factors):
     """x with one factor for each of its first indices."""
     return x * factors.reshape(-1, *(1,) * (x.ndim - 1))
 
