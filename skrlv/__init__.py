@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from skrlv._warmup import warmup
-    from skrlv.convolutional import ConvSparseCoder
+    from skrlv.convolutional import ConvSparseAutoencoder, ConvSparseCoder
     from skrlv.lista import LISTAEncoder
     from skrlv.metrics import duality_gap, lmbda_grid, lmbda_max
     from skrlv.predictive import PredictiveSparseDecomposition
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ConvSparseAutoencoder": "convolutional",
     "ConvSparseCoder": "convolutional",
     "FISTACoder": "sparse_coding",
     "LISTAEncoder": "lista",
@@ -31,6 +32,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ConvSparseAutoencoder",
     "ConvSparseCoder",
     "FISTACoder",
     "LISTAEncoder",

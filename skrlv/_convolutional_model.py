@@ -10,18 +10,19 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._alternating import AlternatingModel
-from skrlv._arrays import check_device, max_per_sample, to_numpy
+from skrlv._arrays import check_device, is_numpy, max_per_sample, to_numpy
 from skrlv._convolution import AXES, positions
 from skrlv._hold_out import r_squared
 from skrlv._linear_model import LinearModel
 from skrlv._rows import Rows
-from skrlv._validation import stored
+from skrlv._validation import resolved_tol, stored
 from skrlv.base import unchanged_unless_learned, warn_unless_converged, warn_user
-from skrlv.decoders import MaskedDecoder
-from skrlv.inference import Gathered, fista_restart
+from skrlv.decoders import ConvolutionalDictionary, MaskedDecoder
+from skrlv.inference import Gathered, fista_restart, tiled_descent
 from skrlv.learning import learn_kernels, unit_rows
 
-PIXELS_PER_CROP, PIXELS_PER_UPDATE = 2**14, 2**18
+PIXELS_PER_CROP = 2**14
+GAP_WHILE_LEARNING = 1e-3  # of codes that move kernels: finer ones move them alike
 MOST_CODES_AT_ONCE = 2**22
 MOST_STEPS = 10_000  # of FISTA, where parts of a signal are missing
 TOL_OF_STEPS = 1e-3  # share of the first gradient at which it rests there, for code_tol="auto"
@@ -35,6 +36,9 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
 
     Inside, signals are (n_samples, \\*spatial, n_channels) and kernels (n_components, \\*kernel, n_channels).
     """
+
+    signal_shape_: tuple
+    _pixels_per_update = 2**18
 
     def _validate_params(self):
         super()._validate_params()
@@ -204,10 +208,21 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         if self.batch_size != "auto":
             return self.batch_size
         pixels = math.prod(self._crop_size(self.signal_shape_[: self._n_axes]))
-        return min(n_samples, max(1, PIXELS_PER_UPDATE // pixels))
+        return min(n_samples, max(1, self._pixels_per_update // pixels))
 
     def _update(self, state, energy, y, z, whole):
         return learn_kernels(state, sized(energy, y), y, z, whole=whole, n_jobs=self.n_jobs)
+
+    def _infer(self, energy, y, z0, rng):
+        tol = resolved_tol(self.code_tol, self.components_.dtype)
+        return self._minimum(sized(energy, y), y, z0, max(tol, GAP_WHILE_LEARNING))
+
+    def _minimum(self, energy, y, z0=None, tol=None):
+        tol = resolved_tol(self.code_tol, self.components_.dtype) if tol is None else tol
+        landscape = energy.given(y)
+        if is_numpy(y):
+            return tiled_descent(landscape, z0, tol=tol, n_jobs=self.n_jobs)
+        return fista_restart(landscape, z0, max_iter=MOST_STEPS, tol=tol)
 
     def _spent(self, energy, y, z):
         return float(sized(energy, y)(y, z).sum())
@@ -244,6 +259,10 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
     def _validated_batch(self, X, reset):
         signals = self._validated(X, reset=True) if reset else self._of_any_size(X)
         return crops(signals, self._crop_size(signals.shape[1:-1]), np.random.RandomState(0))
+
+    @property
+    def _stored_decoder(self):
+        return ConvolutionalDictionary(self._placed(self._stored_kernels), self.signal_shape_[: self._n_axes])
 
     def _store(self, energy, dtype):
         kernels = to_numpy(energy.decoder.kernels).astype(dtype)
@@ -528,7 +547,7 @@ def _check_sizes(name, value, lengths):
         return
     sides = [value] * lengths[0] if isinstance(value, Integral) and name != "signal_shape" else value
     whole = not isinstance(sides, Integral) and all(
-        isinstance(side, Integral) and not isinstance(side, bool) and side > 0 for side in sides
+        isinstance(side, Integral) and not isinstance(side, bool) and int(side) > 0 for side in sides
     )
     if not whole or len(sides) not in lengths:
         wanted = " or ".join(map(str, lengths))
@@ -572,12 +591,12 @@ def _folds(shape):
 
 def _drawn_windows(X, kernel, wanted, rng):
     """Windows at random places, of those the half with more to see; noise where there is nothing."""
-    spatial, found = X.shape[1:-1], []
+    spatial, windows = X.shape[1:-1], []
     for _ in range(_DRAWN_PER_KERNEL * wanted):
         corner = [rng.randint(size - side + 1) for size, side in zip(spatial, kernel, strict=True)]
         window = tuple(slice(at, at + side) for at, side in zip(corner, kernel, strict=True))
-        found.append(X[(rng.randint(len(X)), *window)])
-    found = np.array(found)
+        windows.append(X[(rng.randint(len(X)), *window)])
+    found = np.stack(windows)
     squares = np.sum((found / (np.abs(found).max() or 1.0)) ** 2, axis=tuple(range(1, found.ndim)))
     best = np.flatnonzero((squares >= np.median(squares)) & (squares > 0.0))[:wanted]
     drawn = rng.standard_normal((wanted, *found.shape[1:]))

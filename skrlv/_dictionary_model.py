@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
 from skrlv._alternating import AlternatingModel
-from skrlv._arrays import is_numpy, to_numpy
+from skrlv._arrays import is_numpy, to_device, to_numpy
 from skrlv._hold_out import hold_out, mixed, r_squared
 from skrlv._linear_model import LinearModel
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread
@@ -50,6 +50,10 @@ class DictionaryModel(LinearModel):
         positive, n_jobs = self.positive_dictionary, self.n_jobs
         return learn_dictionary(state, energy, y, z, whole=whole, positive=positive, n_jobs=n_jobs)
 
+    @property
+    def _stored_decoder(self):
+        return Dictionary(to_device(self.components_, self.device))
+
     def _store(self, energy, dtype):
         self.components_ = to_numpy(energy.decoder.atoms).astype(dtype)
         self.n_components_ = len(self.components_)
@@ -70,12 +74,15 @@ def by_blocks(search, n_rows, n_jobs, size=ROWS_PER_BLOCK):
 class Coder(DictionaryModel, AlternatingModel):
     """A dictionary model without an encoder: its codes are searched for, in `fit` as in `transform`."""
 
+    def _encode(self, energy, y, z0=None):
+        return self._minimum(energy, y, z0)
+
     def _infer(self, energy, y, z0, rng):
         if not is_numpy(y):  # a device is kept busy by the whole batch
-            return self._encode(energy, y, z0)
+            return self._minimum(energy, y, z0)
 
         def search(rows):
-            return self._encode(energy, y[rows], None if z0 is None else z0[rows])
+            return self._minimum(energy, y[rows], None if z0 is None else z0[rows])
 
         return by_blocks(search, len(y), self.n_jobs, ROWS_PER_THREAD)
 
@@ -135,7 +142,7 @@ class Coder(DictionaryModel, AlternatingModel):
 
     def _encode_path(self, energy, y, lmbdas):
         """`_encode` at each of these lmbdas: a list of `Solution`; a coder that can pass them in one walk does."""
-        return [self._encode(replace(energy, lmbda=lmbda), y) for lmbda in lmbdas]
+        return [self._minimum(replace(energy, lmbda=lmbda), y) for lmbda in lmbdas]
 
     def _review(self, X):
         """Say once where the data or lmbda make codes that tell nothing, and what to do."""

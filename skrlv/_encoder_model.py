@@ -1,4 +1,4 @@
-"""Between base and the roof: dictionary models with an encoder."""
+"""Between base and the roof: models with an encoder."""
 
 from dataclasses import fields
 from typing import Any
@@ -7,19 +7,19 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import check_device, to_device, to_numpy
-from skrlv._dictionary_model import DictionaryModel
-from skrlv.decoders import Dictionary
-from skrlv.encoders import ALISTA, LISTA, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder
+from skrlv._linear_model import LinearModel
+from skrlv.encoders import ALISTA, LISTA, ConvolutionalEncoder, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder
 from skrlv.energy import Energy
 from skrlv.inference import Solution
 from skrlv.regularizers import L1
 
 _BY_HAND: dict[str, Any] = {
-    kind.__name__: kind for kind in (ALISTA, LISTA, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder)
+    kind.__name__: kind
+    for kind in (ALISTA, LISTA, ConvolutionalEncoder, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder)
 }
 
 
-class EncoderModel(DictionaryModel):
+class EncoderModel(LinearModel):
     """A model that predicts codes under L1."""
 
     def _validate_params(self):
@@ -31,7 +31,7 @@ class EncoderModel(DictionaryModel):
         return True  # the encoder, where atoms are given
 
     def _store(self, energy, dtype):
-        super()._store(energy, dtype)
+        super()._store(energy, dtype)  # type: ignore[safe-super]  # the kind of atoms comes later
         encoder = energy.encoder.mapped(lambda value: to_numpy(value).astype(dtype))
         self._encoder = {"kind": type(encoder).__name__}
         self._encoder |= {field.name: getattr(encoder, field.name) for field in fields(encoder)}
@@ -53,8 +53,9 @@ class EncoderModel(DictionaryModel):
     @property
     def energy_(self):
         """The fitted `Energy`, on the device."""
-        decoder = Dictionary(to_device(self.components_, self.device))
-        return Energy(decoder, L1(positive=self._positive), self.lmbda_, self.encoder_, self._encoder_weight)
+        return Energy(
+            self._stored_decoder, L1(positive=self._positive), self.lmbda_, self.encoder_, self._encoder_weight
+        )
 
     def _placed(self, x):
         return to_device(x.astype(self.components_.dtype, copy=False), self.device)

@@ -25,6 +25,11 @@ class LinearModel(LatentVariableModel):
     def _first_atoms(self, X, survey, rng):
         """Atoms to start from, of unit norm."""
 
+    @property
+    @abstractmethod
+    def _stored_decoder(self):
+        """The decoder of the fitted atoms, on the device."""
+
     def _validate_params(self):
         if np.ndim(self.n_components) > 0:
             raise ValueError("n_components is a number of atoms; to give the atoms themselves use dictionary=.")

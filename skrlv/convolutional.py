@@ -1,17 +1,15 @@
-"""Roof: sparse coding of whole signals and images by convolution (ConvSparseCoder)."""
+"""Roof: sparse codes of whole signals and images by convolution, exact (ConvSparseCoder) and predicted."""
 
 from numbers import Integral, Real
 
-from skrlv._arrays import is_numpy
 from skrlv._compat import Interval, StrOptions
-from skrlv._convolutional_model import MOST_STEPS, ConvolutionalModel, sized
-from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, resolved_tol
+from skrlv._convolutional_model import ConvolutionalModel
+from skrlv._predictive_model import PredictiveModel
+from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS
 from skrlv.decoders import ConvolutionalDictionary
+from skrlv.encoders import ConvolutionalEncoder
 from skrlv.energy import Energy
-from skrlv.inference import fista_restart, tiled_descent
 from skrlv.regularizers import L1
-
-_WHILE_LEARNING = 1e-3  # gap of codes that move kernels: finer ones move them alike
 
 CONVOLUTIONAL_PARAMETERS: dict[str, list] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -194,17 +192,157 @@ class ConvSparseCoder(ConvolutionalModel):
     @property
     def energy_(self):
         """The fitted `Energy`, on the device."""
-        decoder = ConvolutionalDictionary(self._placed(self._stored_kernels), self.signal_shape_[: self._n_axes])
-        return Energy(decoder, L1(positive=self._positive), self.lmbda_)
-
-    def _infer(self, energy, y, z0, rng):
-        tol = resolved_tol(self.code_tol, self.components_.dtype)
-        return self._search(sized(energy, y), y, z0, max(tol, _WHILE_LEARNING))
+        return Energy(self._stored_decoder, L1(positive=self._positive), self.lmbda_)
 
     def _encode(self, energy, y, z0=None):
-        return self._search(energy, y, z0, resolved_tol(self.code_tol, self.components_.dtype))
+        return self._minimum(energy, y, z0)
 
-    def _search(self, energy, y, z0, tol):
-        if is_numpy(y):
-            return tiled_descent(energy.given(y), z0, tol=tol, n_jobs=self.n_jobs)
-        return fista_restart(energy.given(y), z0, max_iter=MOST_STEPS, tol=tol)
+
+class ConvSparseAutoencoder(PredictiveModel, ConvolutionalModel):
+    r"""Convolutional sparse autoencoder: kernels whose sparse maps a layer of filters can predict, and these filters.
+
+    .. math:: E(x, z) = \tfrac12 \sum_c \Bigl\| x_c - \sum_i K_{i,c} * z_i \Bigr\|_2^2 + \lambda \sum_i \|z_i\|_1
+        + \tfrac{w}{2} \|z - \mathrm{Enc}(x)\|_2^2, \qquad \mathrm{Enc}(x)_i = g_i \tanh(K^e_i \star x + b_i)
+
+    `fit` finds the maps of a batch, which minimise the whole energy, then moves the kernels towards the signals, and
+    the encoder's filters, biases and gains towards the maps. `transform` gives the prediction, or the minimum.
+
+    Parameters
+    ----------
+    n_components : int, default=16
+        Number of kernels.
+    kernel_size : tuple of int or int, default=(9, 9)
+        Size of a kernel along each spatial axis, one to three of them; an int is the length of kernels over one axis.
+    lmbda : float or "auto", default="auto"
+        Weight of the L1 term, >= 0, in the unit of X. "auto" is 1.2 times the root mean square of the entries of X
+        (times the rms norm of given kernels).
+    encoder_weight : float, default=1.0
+        w, >= 0: how strongly codes are drawn to their prediction. With 0 the encoder only learns to follow.
+    inference : {"encoder", "argmin"}, default="encoder"
+        What `transform` and `encode` give: the prediction, by one convolution, or the minimum of the energy.
+    signal_shape : tuple of int or None, default=None
+        (\*spatial[, n_channels]) of a signal, where X has rows of its entries, as in `ConvSparseCoder`.
+    dictionary : array-like of shape (n_components, \*kernel_size[, n_channels]) or None, default=None
+        Kernels to use as they are, the encoder alone learns; their number and size are then taken from here. None
+        learns both.
+    dictionary_init : array-like of shape (n_components, \*kernel_size[, n_channels]) or None, default=None
+        Kernels to start from, copied and scaled to unit norm; None takes random windows of X.
+    pooling : tuple of int or int, or None, default=None
+        `transform` gives the mean magnitude of each map over windows of so many positions along each axis.
+    crop_size : tuple of int or int, "auto" or None, default="auto"
+        Size of the pieces that learning cuts from larger signals, as in `ConvSparseCoder`.
+    max_iter : int, default=50
+        Most passes over the data.
+    batch_size : int or "auto", default="auto"
+        Signals, or crops, per update; "auto" is as many as have about 65,536 pixels. The encoder takes one step per
+        batch: with few signals give a small one.
+    learning_rate_init : float, default=1e-2
+        Rate of Adam for the encoder, at most 1, which falls as one over the root of the steps. Where predictions go
+        astray the encoder starts anew at a tenth.
+    tol : float, default=1e-3
+        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
+    code_tol : float or "auto", default="auto"
+        Largest relative duality gap of a code at the minimum, as in `ConvSparseCoder`.
+    sparse_output : bool, default=False
+        Whether `transform` gives a CSR matrix; predictions by tanh have no zeros.
+    n_jobs : int or None, default=None
+        Threads; None is all cores of the process, or a joblib worker's share.
+    device : str, default="cpu"
+        "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run the array code on torch, and find codes by FISTA
+        from their prediction.
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial kernels, the places of crops, and the batches.
+
+    Attributes
+    ----------
+    components_ : array of shape (n_components, \*kernel_size[, n_channels])
+        Kernels of the decoder, of the dtype of X; with channels where signals have them.
+    encoder_ : ConvolutionalEncoder
+        The encoder, see `skrlv.encoders`; its filters are ``encoder_.kernels``, always with channels.
+    prediction_error_history_ : array of shape (n_steps,)
+        Mean of :math:`\|z - \mathrm{Enc}(x)\|^2` in each batch, before its update.
+    n_components_, lmbda_, signal_shape_, energy_history_, n_iter_, atom_usage_, n_resampled_, n_features_in_
+        As in `ConvSparseCoder`.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names of X, where it had string names.
+
+    See Also
+    --------
+    ConvSparseCoder : Kernels that know nothing of an encoder.
+    PredictiveSparseDecomposition : The same for patches, each by itself.
+
+    References
+    ----------
+    Kavukcuoglu, Sermanet, Boureau, Gregor, Mathieu, LeCun, Learning Convolutional Feature Hierarchies for Visual
+    Recognition, 2010. Their square of the prediction term has no 1/2: their beta is encoder_weight / 2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrlv import ConvSparseAutoencoder
+    >>> X = load_digits().images / 16
+    >>> model = ConvSparseAutoencoder(8, (4, 4), max_iter=5, random_state=0).fit(X)
+    >>> model.encode(X).shape
+    (1797, 5, 5, 8)
+    >>> exact = model.set_params(inference="argmin").encode(X)
+    >>> bool((exact == 0).mean() > 0.5)
+    True
+    """
+
+    _parameter_constraints = {
+        **CONVOLUTIONAL_PARAMETERS,
+        "encoder_weight": [Interval(Real, 0, None, closed="left")],
+        "inference": [StrOptions({"encoder", "argmin"})],
+        "learning_rate_init": [Interval(Real, 0, 1, closed="right")],
+    }
+    _pixels_per_update = 2**16
+
+    def __init__(
+        self,
+        n_components=16,
+        kernel_size=(9, 9),
+        *,
+        lmbda="auto",
+        encoder_weight=1.0,
+        inference="encoder",
+        signal_shape=None,
+        dictionary=None,
+        dictionary_init=None,
+        pooling=None,
+        crop_size="auto",
+        max_iter=50,
+        batch_size="auto",
+        learning_rate_init=1e-2,
+        tol=1e-3,
+        code_tol="auto",
+        sparse_output=False,
+        n_jobs=None,
+        device="cpu",
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.kernel_size = kernel_size
+        self.lmbda = lmbda
+        self.encoder_weight = encoder_weight
+        self.inference = inference
+        self.signal_shape = signal_shape
+        self.dictionary = dictionary
+        self.dictionary_init = dictionary_init
+        self.pooling = pooling
+        self.crop_size = crop_size
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.tol = tol
+        self.code_tol = code_tol
+        self.sparse_output = sparse_output
+        self.n_jobs = n_jobs
+        self.device = device
+        self.random_state = random_state
+
+    def _energy(self, atoms, lmbda):
+        decoder = ConvolutionalDictionary(atoms, self.signal_shape_[: self._n_axes])
+        return Energy(decoder, L1(), lmbda, self._first_encoder(decoder, lmbda), self.encoder_weight)
+
+    def _first_encoder(self, decoder, lmbda):
+        return ConvolutionalEncoder.first_step(decoder, self._data_unit)

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import Interval, StrOptions, _fit_context
-from skrlv._dictionary_model import by_blocks
+from skrlv._dictionary_model import DictionaryModel, by_blocks
 from skrlv._encoder_model import EncoderModel, predicted
 from skrlv._rows import Rows
 from skrlv._threads import dense
@@ -28,7 +28,7 @@ _ARCHITECTURES: dict[str, Any] = {"lista": LISTA, "step": StepLISTA, "alista": A
 _REFINE = "refine gives codes with a certificate."
 
 
-class LISTAEncoder(EncoderModel):
+class LISTAEncoder(EncoderModel, DictionaryModel):
     r"""Sparse codes predicted by a few layers, unrolled from ISTA and then learned.
 
     .. math:: z_0 = \mathrm{sh}_{\theta}(W x), \qquad z_t = \mathrm{sh}_{\theta}(W x + S z_{t-1}), \quad t = 1..T

@@ -11,7 +11,15 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_checks import NOT_GENERATED
 
-from skrlv import ConvSparseCoder, FISTACoder, LISTAEncoder, PredictiveSparseDecomposition, SparseCoder, SparseCoderCV
+from skrlv import (
+    ConvSparseAutoencoder,
+    ConvSparseCoder,
+    FISTACoder,
+    LISTAEncoder,
+    PredictiveSparseDecomposition,
+    SparseCoder,
+    SparseCoderCV,
+)
 from skrlv.regularizers import GroupL1
 
 ESTIMATORS = [
@@ -26,6 +34,8 @@ ESTIMATORS = [
     PredictiveSparseDecomposition(8, encoder="shrinkage", positive=True, inference="argmin", max_iter=5),
     ConvSparseCoder(4, (2,), max_iter=5),
     ConvSparseCoder(4, 2, lmbda=2.0, positive=True, max_iter=5),
+    ConvSparseAutoencoder(4, 2, max_iter=5),
+    ConvSparseAutoencoder(4, (2,), inference="argmin", max_iter=5),
     FISTACoder(8, max_iter=5),
     FISTACoder(8, regularizer="elastic_net", positive=True, max_iter=5),
     FISTACoder(8, regularizer=GroupL1(3), lmbda=0.1, max_iter=5, code_max_iter=10_000),

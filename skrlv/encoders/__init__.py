@@ -1,6 +1,7 @@
 """Floor 2: Enc, the prediction of the code from the data."""
 
 from skrlv.encoders.analytic import ALISTA, HyperLISTA, analytic_weights
+from skrlv.encoders.convolution import ConvolutionalEncoder
 from skrlv.encoders.encoder import Encoder, ZeroEncoder
 from skrlv.encoders.lista import LISTA, StepLISTA
 from skrlv.encoders.one_layer import ShrinkageEncoder, TanhEncoder
@@ -8,6 +9,7 @@ from skrlv.encoders.one_layer import ShrinkageEncoder, TanhEncoder
 __all__ = [
     "ALISTA",
     "LISTA",
+    "ConvolutionalEncoder",
     "Encoder",
     "HyperLISTA",
     "ShrinkageEncoder",

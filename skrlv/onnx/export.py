@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import to_numpy
+from skrlv._dictionary_model import DictionaryModel
 from skrlv._encoder_model import EncoderModel
 from skrlv.base import LatentVariableModel
 from skrlv.onnx.tracing import Graph, value_info
@@ -92,6 +93,8 @@ def check_exportable(estimator):
             f"{type(estimator).__name__} cannot be exported: its codes are not predicted by an encoder. "
             "LISTAEncoder learns to predict them."
         )
+    if not isinstance(estimator, DictionaryModel):
+        raise TypeError(f"{type(estimator).__name__} cannot be exported: only encoders of rows are.")
     check_is_fitted(estimator)
     if getattr(estimator, "inference", "encoder") != "encoder":
         raise ValueError("Codes at the minimum of the energy are searched for; only inference='encoder' is exported.")
