@@ -5,6 +5,7 @@ from numbers import Real
 
 import numpy as np
 from scipy.fft import dctn, idctn
+from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -133,7 +134,7 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"X has entries above {_LARGEST:.0e}, whose squares overflow. Divide it by a constant first."
             )
-        _check_patch_shape(self.patch_shape, rows.shape[1], needed=self.method == "olshausen_field")
+        _check_image_shape("patch_shape", self.patch_shape, rows.shape[1], needed=self.method == "olshausen_field")
         learned = self._zca(rows) if self.method == "zca" else self._olshausen_field(rows)
         validate_data(self, X, skip_check_array=True)  # writes n_features_in_, now that nothing can fail
         self.mean_, self.whitening_, self.dewhitening_ = learned
@@ -209,18 +210,169 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def _check_patch_shape(patch_shape, n_features, *, needed):
+class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    r"""Local contrast normalisation: each pixel relative to its surroundings, in units of how much these vary.
+
+    .. math:: v = x - G * x, \qquad x' = v / \max(s, s_0), \qquad s^2 = \frac1C \sum_c G * v_c^2
+
+    G is a Gaussian window; every channel loses its own local mean, and all C are divided by one local deviation, so
+    that colours stay in proportion. Where an image is flatter than the floor :math:`s_0` it is not blown up.
+
+    Parameters
+    ----------
+    sigma : float, default=2.0
+        Standard deviation of the window in pixels, > 0; about a quarter of the size of the kernels to be learned.
+    floor : float or "mean", default="mean"
+        :math:`s_0`, > 0, in the unit of X; "mean" is the mean of s over the images of `fit`.
+    signal_shape : tuple of int or None, default=None
+        (height, width) or (height, width, n_channels), where X has rows of pixels.
+
+    Attributes
+    ----------
+    floor_ : float
+        The floor in use.
+    n_features_in_ : int
+        Entries of an image of `fit`.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names of X, where it had string names.
+
+    Notes
+    -----
+    Beyond the border an image goes on mirrored. Images need not have the size of those of `fit`; rows must.
+
+    References
+    ----------
+    Jarrett, Kavukcuoglu, Ranzato, LeCun, What is the Best Multi-Stage Architecture for Object Recognition?, 2009.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrlv.preprocessing import LocalContrastNormalizer
+    >>> X = load_digits().images
+    >>> LocalContrastNormalizer().fit(X).transform(X).shape
+    (1797, 8, 8)
+    """
+
+    _parameter_constraints = {
+        "sigma": [Interval(Real, 0, None, closed="neither")],
+        "floor": [Interval(Real, 0, None, closed="neither"), StrOptions({"mean"})],
+        "signal_shape": [tuple, list, None],
+    }
+
+    def __init__(self, sigma=2.0, *, floor="mean", signal_shape=None):
+        self.sigma = sigma
+        self.floor = floor
+        self.signal_shape = signal_shape
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the floor.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width[, n_channels]) or (n_samples, n_features), or list of images
+            Images, or rows of their pixels; those of a list may have different sizes.
+        y : None
+            Ignored, for scikit-learn's pipelines.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer. A fit that fails leaves it as it was.
+
+        Raises
+        ------
+        ValueError
+            If X is not finite, rows do not fit signal_shape, or a parameter is out of its range.
+        """
+        images = self._images(X)
+        deviations = [self._parts(image)[1] for image in images]
+        mean = sum(float(s.sum()) for s in deviations) / sum(s.size for s in deviations)
+        if not _is_list_of_images(X):  # writes n_features_in_, now that nothing can fail
+            validate_data(self, X if _is_rows(X) else np.reshape(X, (len(images), -1)), skip_check_array=True)
+        self.floor_ = float(self.floor) if self.floor != "mean" else mean or 1.0
+        return self
+
+    def transform(self, X):
+        """Normalise images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width[, n_channels]) or (n_samples, n_features), or list of images
+            Images, or rows of their pixels.
+
+        Returns
+        -------
+        array of the shape of X, or list of arrays
+            Normalised images, without unit, of the dtype of X.
+        """
+        check_is_fitted(self)
+        if not _is_list_of_images(X) and _is_rows(X):
+            X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        images = self._images(X)
+        made = [np.empty(0)] * len(images)
+
+        def normalise(rows):
+            for i in range(rows.start, rows.stop):
+                centred, deviation = self._parts(images[i])
+                made[i] = (centred / np.maximum(deviation, self.floor_)).astype(images[i].dtype)
+
+        each_block(normalise, len(images), size=16)
+        if _is_list_of_images(X):
+            return [image.reshape(np.shape(x)) for image, x in zip(made, X, strict=True)]
+        return np.stack(made).reshape(np.shape(X))
+
+    def _images(self, X):
+        """Checked images, each (height, width, n_channels)."""
+        options = {"allow_nd": True, "dtype": _FLOATS, "estimator": self}
+        if _is_list_of_images(X):
+            checked = [check_array(x, ensure_2d=False, input_name=f"X[{i}]", **options) for i, x in enumerate(X)]
+        else:
+            checked = check_array(X, input_name="X", **options)
+            if checked.ndim == 2:
+                _check_image_shape("signal_shape", self.signal_shape, checked.shape[1], needed=True)
+                checked = checked.reshape(len(checked), *self.signal_shape)
+        for image in checked:
+            if image.ndim not in (2, 3):
+                raise ValueError(f"X has images of shape {image.shape}, but must have (height, width[, n_channels]).")
+            if float(np.abs(image).max()) > _LARGEST:
+                raise ValueError(f"X has entries above {_LARGEST:.0e}, whose squares overflow. Divide X by a constant.")
+        return [image.reshape(*image.shape[:2], -1) for image in checked]
+
+    def _parts(self, image):
+        """The image without its local mean, and the local deviation, in float64."""
+        image = image.astype(np.float64)
+        centred = image - self._blurred(image)
+        return centred, np.sqrt(self._blurred(np.mean(centred**2, axis=-1, keepdims=True)))
+
+    def _blurred(self, image):
+        return gaussian_filter(image, self.sigma, axes=(0, 1), mode="mirror")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _is_list_of_images(X):
+    return isinstance(X, list) and all(getattr(x, "ndim", 0) >= 2 for x in X)
+
+
+def _is_rows(X):
+    return getattr(X, "ndim", None) == 2 or np.asarray(X).ndim == 2
+
+
+def _check_image_shape(name, patch_shape, n_features, *, needed):
     if patch_shape is None:
         if needed:
-            raise ValueError("patch_shape=None: method='olshausen_field' needs (height, width[, n_channels]).")
+            raise ValueError(f"{name}=None, but this needs (height, width[, n_channels]) of a row.")
         return
     whole = all(isinstance(side, int | np.integer) and side > 0 for side in patch_shape)
     if len(patch_shape) not in (2, 3) or not whole:
-        raise ValueError(f"patch_shape={patch_shape!r} must be (height, width[, n_channels]), whole numbers > 0.")
+        raise ValueError(f"{name}={patch_shape!r} must be (height, width[, n_channels]), whole numbers > 0.")
     if prod(patch_shape) != n_features:
-        raise ValueError(
-            f"patch_shape={patch_shape!r} has {prod(patch_shape)} entries, but X has {n_features} features."
-        )
+        raise ValueError(f"{name}={patch_shape!r} has {prod(patch_shape)} entries, but X has {n_features} features.")
 
 
 def _gains(sides, cutoff):

@@ -20,7 +20,8 @@ from skrlv._threads import each_block, one_blas_thread
 from skrlv.learning.dictionary import learn_from_statistics, per_atom, unit_rows
 
 _MOST_PARTS = 8  # of the sums, each with a table of its own
-GAIN_OF_A_SHIFT = 0.05  # in squared norm, of which a kernel has one
+GAIN_OF_A_SHIFT = 0.05  # share of its squared norm
+USES_PER_TAP = 10  # in one batch of many
 _FLAT = 1e-12  # share of the largest curvature below which a direction has none
 
 
@@ -166,8 +167,11 @@ def learn_kernels(state, energy, y, z, *, whole=False, n_sweeps=1, n_jobs=None):
         state, energy, convolution_statistics(y, z, kernel, n_jobs), partial(worst_windows, energy, y, z),
         whole=whole, move=partial(update_kernels, n_sweeps=n_sweeps),
     )  # fmt: skip
-    # what one batch of many says around a kernel is mostly chance
-    return recentred(state, moved, *better_centred(energy, y, z)) if whole else (state, moved)
+    shifted, kernels = better_centred(energy, y, z)
+    if not whole:  # what a few codes say around a kernel is mostly chance
+        uses = np.count_nonzero(to_numpy(z), axis=tuple(range(z.ndim - 1)))
+        shifted = shifted[uses[shifted] >= USES_PER_TAP * math.prod(kernel)]
+    return recentred(state, moved, shifted, kernels)
 
 
 def recentred(state, energy, shifted, kernels):
@@ -207,15 +211,15 @@ def better_centred(energy, y, z):
     wide = per_atom(wide, per_code)
     inside = (slice(None), *(slice(m, m + size) for m, size in zip(margins, kernel, strict=True)))
     by_chance = float(np.mean(missing**2)) * per_code
+    wide[inside] += kernels  # shrunk codes leave a part of what they say to the residual, here as outside
     said = np.maximum(wide**2 - by_chance.reshape(-1, *(1,) * (n_axes + 1)), 0.0)
-    wide[inside] = kernels
-    said[inside] = kernels**2
     held = correlate(np.sum(said, axis=-1, keepdims=True), np.ones((1, *kernel, 1)))[..., 0]
     best = np.argmax(held.reshape(len(held), -1), axis=1)
-    gain = held.reshape(len(held), -1).max(axis=1) - held[(slice(None), *margins)]
+    before = held[(slice(None), *margins)]
+    gain = held.reshape(len(held), -1).max(axis=1) - (1.0 + GAIN_OF_A_SHIFT) * before
     for i, corner in enumerate(np.transpose(np.unravel_index(best, held.shape[1:]))):
         kernels[i] = wide[(i, *(slice(at, at + size) for at, size in zip(corner, kernel, strict=True)))]
-    return np.flatnonzero(gain > GAIN_OF_A_SHIFT), kernels
+    return np.flatnonzero((gain > 0.0) & (before > 0.0)), kernels
 
 
 def worst_windows(energy, y, z, n):
