@@ -337,6 +337,8 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
             If X or mask have the wrong shape, or X is not finite where it was seen.
         """
         check_is_fitted(self)
+        if mask is not None and getattr(self, "inference", "argmin") == "encoder":
+            raise ValueError("mask needs inference='argmin': an encoder cannot leave out what was not seen.")
         if is_list_of_signals(X, self._n_axes):
             return self._encode_list(X, mask)
         if mask is not None:
@@ -376,7 +378,8 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
 
         def search(rows):
             seen = self._placed(mask if len(mask) == 1 else mask[rows])
-            masked = replace(energy, decoder=MaskedDecoder(energy.decoder, seen))
+            # nor is a prediction from signals with holes worth being drawn to
+            masked = replace(energy, decoder=MaskedDecoder(energy.decoder, seen), encoder_weight=0.0)
             solution = fista_restart(masked.given(self._placed(y[rows])), max_iter=MOST_STEPS, tol=tol)
             gathered.add(rows, solution._replace(z=to_numpy(solution.z).astype(y.dtype, copy=False)))
 
