@@ -3,9 +3,9 @@
     python benchmarks/convolution.py [--repeats 3] [--part coding|learning|series] [--picture convolution.png]
 
 coding    A grey photo of 256 x 256, high-passed, on 32 kernels of 9 x 9, lmbda 0.2: tiled_descent on one and two
-          threads and FISTA by FFT, beside sporco's ADMM and PGM. sporco's convolution is circular; an L1 weight of 1e4 on the
-          last 8 rows and columns of its maps keeps it from wrapping, so that all solve the same problem. rho is
-          the best of those tried, fixed (adapted by itself, ADMM stalls).
+          threads and FISTA by FFT, beside sporco's ADMM and PGM. sporco's convolution is circular; an L1 weight of
+          1e4 on the last 8 rows and columns of its maps keeps it from wrapping, so that all solve the same problem.
+          rho is the best of those tried, fixed (adapted by itself, ADMM stalls).
 learning  Five photos of 128 x 128, high-passed, 64 kernels of 8 x 8, lmbda 0.2: ConvSparseCoder beside sporco's
           consensus learner with the same weights, its zero-mean constraint off. Both are judged by exact codes on the
           kernels that they have after so many seconds.
