@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from itertools import product
 from numbers import Integral
 
 import numpy as np
@@ -15,6 +14,17 @@ from skrlv._convolution import AXES, positions
 from skrlv._hold_out import r_squared
 from skrlv._linear_model import LinearModel
 from skrlv._rows import Rows
+from skrlv._signals import (
+    N_FOLDS,
+    check_sizes,
+    crops,
+    drawn_windows,
+    folds,
+    is_list_of_signals,
+    n_dimensions,
+    per_axis,
+    pooled,
+)
 from skrlv._validation import resolved_tol, stored
 from skrlv.base import unchanged_unless_learned, warn_unless_converged, warn_user
 from skrlv.decoders import ConvolutionalDictionary, MaskedDecoder
@@ -26,8 +36,6 @@ GAP_WHILE_LEARNING = 1e-3  # of codes that move kernels: finer ones move them al
 MOST_CODES_AT_ONCE = 2**22
 MOST_STEPS = 10_000  # of FISTA, where parts of a signal are missing
 TOL_OF_STEPS = 1e-3  # share of the first gradient at which it rests there, for code_tol="auto"
-N_FOLDS = 5
-_DRAWN_PER_KERNEL = 4
 _FLOATS = [np.float64, np.float32]
 
 
@@ -49,7 +57,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
             ("pooling", (self._n_axes,)),
             ("crop_size", (self._n_axes,)),
         ):
-            _check_sizes(name, getattr(self, name), lengths)
+            check_sizes(name, getattr(self, name), lengths)
 
     @property
     def _n_axes(self):
@@ -66,7 +74,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
             check_is_fitted(self)
         elif is_list_of_signals(X, self._n_axes) and len({np.shape(x) for x in X}) > 1:
             X = self._cut_alike(X)
-        as_rows = _n_dimensions(X) not in (self._n_axes + 1, self._n_axes + 2) or _n_dimensions(X) == 2
+        as_rows = n_dimensions(X) not in (self._n_axes + 1, self._n_axes + 2) or n_dimensions(X) == 2
         if not as_rows:
             X = check_array(X, allow_nd=True, dtype=_FLOATS, order="C", input_name="X")
             shape = X.shape[1:]
@@ -82,7 +90,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
 
     def _of_any_size(self, X):
         """Signals of a fitted model; arrays may have another size than those of `fit`, rows may not."""
-        if _n_dimensions(X) == 2 or np.shape(X)[1:] == self.signal_shape_:
+        if n_dimensions(X) == 2 or np.shape(X)[1:] == self.signal_shape_:
             return self._validated(X)
         groups = self._groups(list(X))
         return groups[0][1]
@@ -185,7 +193,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
 
     def _first_atoms(self, X, survey, rng):
         given = self._given_atoms("dictionary_init", X)
-        windows = _drawn_windows(X, self._kernel_size, self.n_components, rng) if given is None else given
+        windows = drawn_windows(X, self._kernel_size, self.n_components, rng) if given is None else given
         return unit_rows(windows.reshape(len(windows), -1))[0].astype(X.dtype).reshape(windows.shape)
 
     def _rows(self, X):
@@ -341,26 +349,36 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
             raise ValueError("mask needs inference='argmin': an encoder cannot leave out what was not seen.")
         if is_list_of_signals(X, self._n_axes):
             return self._encode_list(X, mask)
+        seen = None
         if mask is not None:
-            X, mask = _without_hidden(X, mask)
-        X = self._of_any_size(X)
-        return self._maps(X, None if mask is None else self._mask_of(mask, X))
+            X, seen = self._without_hidden(np.array(X), mask)
+        return self._maps(self._of_any_size(X), seen)
 
     def _encode_list(self, signals, mask):
-        masks = [None] * len(signals) if mask is None else mask
-        if len(masks) != len(signals):
-            raise ValueError(f"mask has {len(masks)} entries, but X has {len(signals)} signals.")
-        seen = [_without_hidden(x, m) for x, m in zip(signals, masks, strict=True)]
+        if mask is None:
+            seen = [None] * len(signals)
+        elif len(mask) == len(signals):
+            parts = [self._without_hidden(x[None], m) for x, m in zip(signals, mask, strict=True)]
+            signals, seen = [x[0] for x, _ in parts], [there for _, there in parts]
+        else:
+            raise ValueError(f"mask has {len(mask)} entries, but X has {len(signals)} signals.")
         maps = [None] * len(signals)
-        for indices, group in self._groups([x for x, _ in seen]):
-            if mask is None:
-                found = self._maps(group)
-            else:
-                own = [self._mask_of(seen[i][1], group[:1]) for i in indices]
-                found = self._maps(group, np.concatenate(own))
+        for indices, group in self._groups(signals):
+            found = self._maps(group, None if mask is None else np.concatenate([seen[i] for i in indices]))
             for i, z in zip(indices, found, strict=True):
                 maps[i] = z
         return maps
+
+    def _without_hidden(self, X, mask):
+        """X with zeros where it was not seen, and where it was: (n_samples, \\*spatial, n_channels)."""
+        mask, as_rows = np.asarray(mask), X.ndim == 2
+        if mask.dtype != bool:
+            raise ValueError(f"mask has dtype {mask.dtype}, but must be bool: True where X was seen.")
+        shape = self.signal_shape_ if as_rows else X.shape[1:]
+        if X[0].size != math.prod(shape) or len(shape) != len(self.signal_shape_):
+            self._validated(X)  # which says what is wrong with it
+        seen = self._mask_of(mask, self._with_channels(X, shape))
+        return np.where(seen.reshape(X.shape), X, 0), seen
 
     def _maps(self, y, mask=None):
         """The maps of validated signals; mask has their shape."""
@@ -446,7 +464,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         check_is_fitted(self)
         if is_list_of_signals(X, self._n_axes):
             return [self._decoded(maps[None])[0] for maps in X]
-        if _n_dimensions(X) == self._n_axes + 2:
+        if n_dimensions(X) == self._n_axes + 2:
             return self._decoded(X)
         return super().inverse_transform(X)
 
@@ -482,7 +500,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
             At most 1.
         """
         X = self._validated(X)
-        energy, fold_of = sized(self.energy_, X), _folds(X.shape[1:])
+        energy, fold_of = sized(self.energy_, X), folds(X.shape[1:])
         error = 0.0
         for fold in range(N_FOLDS):
             seen = (fold_of != fold)[None]
@@ -504,104 +522,3 @@ def sized(energy, y):
     if energy.decoder.spatial_shape == spatial:
         return energy
     return replace(energy, decoder=replace(energy.decoder, spatial_shape=spatial))
-
-
-def crops(X, size, rng):
-    """Pieces of that size, side by side from a random place on, as many as fit: (n_crops, \\*size, n_channels)."""
-    spatial = X.shape[1:-1]
-    if tuple(size) == spatial:
-        return X
-    pieces = []
-    for x in X:
-        starts = []
-        for whole, side in zip(spatial, size, strict=True):
-            n = whole // side
-            starts.append(rng.randint(whole - n * side + 1) + side * np.arange(n))
-        for corner in product(*starts):
-            pieces.append(x[tuple(slice(at, at + side) for at, side in zip(corner, size, strict=True))])
-    return np.stack(pieces)
-
-
-def per_axis(sizes, n_axes):
-    """One size per axis; a number is that of each."""
-    return (int(sizes),) * n_axes if isinstance(sizes, Integral) else tuple(int(size) for size in sizes)
-
-
-def pooled(z, windows):
-    """Mean magnitude of each map over windows side by side; the last may hold fewer positions."""
-    z = np.abs(z)
-    for axis, window in enumerate(windows, start=1):
-        starts = np.arange(0, z.shape[axis], window)
-        counts = np.diff(np.append(starts, z.shape[axis])).astype(z.dtype)
-        z = np.add.reduceat(z, starts, axis=axis) / counts.reshape(-1, *(1,) * (z.ndim - 1 - axis))
-    return z
-
-
-def is_list_of_signals(X, n_axes):
-    """Whether X is a list of arrays, each a signal: with as many axes as a kernel, or with channels behind them."""
-    if not isinstance(X, list | tuple) or not len(X) or not all(hasattr(x, "ndim") for x in X):
-        return False
-    return n_axes > 1 or len({np.shape(x) for x in X}) > 1
-
-
-def _check_sizes(name, value, lengths):
-    """One size per axis, or one number: that of the only axis, or of all."""
-    if value is None or isinstance(value, str):
-        return
-    sides = [value] * lengths[0] if isinstance(value, Integral) and name != "signal_shape" else value
-    whole = not isinstance(sides, Integral) and all(
-        isinstance(side, Integral) and not isinstance(side, bool) and int(side) > 0 for side in sides
-    )
-    if not whole or len(sides) not in lengths:
-        wanted = " or ".join(map(str, lengths))
-        raise ValueError(f"{name}={value!r} must be {wanted} whole numbers > 0, one per axis.")
-
-
-def _n_dimensions(X):
-    if hasattr(X, "ndim"):
-        return X.ndim
-    try:
-        return np.asarray(X).ndim
-    except ValueError as error:
-        raise ValueError(
-            "X has signals of different shapes, which have no common features: `encode` and `partial_fit` take a list "
-            "of such arrays."
-        ) from error
-
-
-def _without_hidden(X, mask):
-    """X as an array with zeros where it was not seen, and the mask as one of bool."""
-    if mask is None:
-        return X, None
-    X, mask = np.array(X), np.asarray(mask)
-    if mask.dtype != bool:
-        raise ValueError(f"mask has dtype {mask.dtype}, but must be bool: True where X was seen.")
-    for there in (mask, mask[..., None]):
-        try:
-            X[np.broadcast_to(~there, X.shape)] = 0
-        except ValueError:
-            continue
-        break
-    return X, mask
-
-
-def _folds(shape):
-    """A fold for each entry of a signal; those of one pixel are together, or its channels would tell."""
-    spatial = shape[:-1] if math.prod(shape[:-1]) >= N_FOLDS else shape
-    order = np.random.RandomState(0).permutation(math.prod(spatial)) % N_FOLDS
-    return order.reshape(*spatial, *(1,) * (len(shape) - len(spatial)))
-
-
-def _drawn_windows(X, kernel, wanted, rng):
-    """Windows at random places, of those the half with more to see; noise where there is nothing."""
-    spatial, windows = X.shape[1:-1], []
-    for _ in range(_DRAWN_PER_KERNEL * wanted):
-        corner = [rng.randint(size - side + 1) for size, side in zip(spatial, kernel, strict=True)]
-        window = tuple(slice(at, at + side) for at, side in zip(corner, kernel, strict=True))
-        windows.append(X[(rng.randint(len(X)), *window)])
-    found = np.stack(windows)
-    squares = np.sum((found / (np.abs(found).max() or 1.0)) ** 2, axis=tuple(range(1, found.ndim)))
-    best = np.flatnonzero((squares >= np.median(squares)) & (squares > 0.0))[:wanted]
-    drawn = rng.standard_normal((wanted, *found.shape[1:]))
-    drawn[: len(best)] = found[best]
-    return drawn

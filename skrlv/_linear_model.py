@@ -5,8 +5,8 @@ from abc import abstractmethod
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skrlv._arrays import squares_per_sample, to_device, to_device_of
-from skrlv._rows import Rows
+from skrlv._arrays import to_device, to_device_of
+from skrlv._rows import Rows, surveyed
 from skrlv.base import LatentVariableModel
 
 
@@ -87,9 +87,8 @@ def _refuse_overflow(survey):
 
 def _unit_of_lmbda(survey, atoms):
     """1.2 x the root mean square of the entries of X, x the rms norm of given atoms (Mairal et al. 2010)."""
-    return 1.2 * (survey.rms or 1.0) * (1.0 if atoms is None else _rms_norm(atoms))
+    return 1.2 * (survey.rms or 1.0) * (1.0 if atoms is None else _rms_norm(atoms.reshape(len(atoms), -1)))
 
 
-def _rms_norm(atoms):
-    largest = float(np.abs(atoms).max()) or 1.0  # so that no square overflows or is lost
-    return largest * float(np.sqrt(squares_per_sample(atoms / largest).mean()))
+def _rms_norm(rows):
+    return surveyed(rows).rms * np.sqrt(rows.shape[1])

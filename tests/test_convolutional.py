@@ -291,6 +291,22 @@ def test_missing_pixels(images):
     np.testing.assert_allclose(as_list[1], model.encode(holes[:2], mask=seen[:2])[1])
 
 
+def test_a_mask_falls_where_it_is_meant(rng):
+    X = rng.standard_normal((4, 4, 4, 4))  # every mask could be laid over the wrong axes
+    model = ConvSparseCoder(4, (2, 2), lmbda=0.5, max_iter=2, random_state=0).fit(X)
+    seen = rng.random((4, 4)) < 0.6
+    full = np.broadcast_to(seen[..., None], X.shape)
+    holes = np.where(full, X, np.nan)
+    expected = model.encode(holes, mask=full)
+    np.testing.assert_array_equal(model.encode(holes, mask=seen), expected)
+    rows = ConvSparseCoder(signal_shape=(4, 4, 4), kernel_size=(2, 2), dictionary=model.components_, lmbda=0.5)
+    rows.fit(X.reshape(4, -1))
+    for mask in (seen, full.reshape(4, -1)):
+        np.testing.assert_array_equal(rows.encode(holes.reshape(4, -1), mask=mask), expected)
+    with pytest.raises(ValueError, match="60 features"):
+        rows.encode(np.ones((4, 60)), mask=seen)
+
+
 def test_hidden_pixels_never_matter(images, rng):
     model = ConvSparseCoder(6, (3, 3), lmbda=0.1, max_iter=2, random_state=0).fit(images)
     seen = rng.random((8, 8)) < 0.6

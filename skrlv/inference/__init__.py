@@ -1,6 +1,6 @@
 """Floor 4: how z is found. Each method takes a landscape and a start, and returns a `Solution`."""
 
-from skrlv.inference.convolution import is_convolutional_lasso, tiled_descent
+from skrlv.inference.convolution import tiled_descent
 from skrlv.inference.coordinate_descent import coordinate_descent
 from skrlv.inference.duality import duality_gap
 from skrlv.inference.homotopy import homotopy, homotopy_path
@@ -22,7 +22,6 @@ __all__ = [
     "gaps_at",
     "homotopy",
     "homotopy_path",
-    "is_convolutional_lasso",
     "ista",
     "joined",
     "least_angle",

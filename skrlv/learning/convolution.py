@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from skrlv._arrays import double, to_device_of, to_numpy
 from skrlv._convolution import AXES, boxed, correlate
 from skrlv._threads import each_block, one_blas_thread
-from skrlv.learning.dictionary import learn_from_statistics, per_atom, unit_rows
+from skrlv.learning.dictionary import learn_from_statistics, per_atom, rescaled, unit_rows
 
 _MOST_PARTS = 8  # of the sums, each with a table of its own
 GAIN_OF_A_SHIFT = 0.05  # share of its squared norm
@@ -180,12 +180,7 @@ def recentred(state, energy, shifted, kernels):
         return state, energy
     rows, kept = np.array(to_numpy(energy.decoder.rows)), np.ones(len(state["usage"]))
     rows[shifted], kept[shifted] = unit_rows(kernels[shifted].reshape(len(shifted), -1))[0], 0.0
-    state = state | {
-        "ZtZ": per_atom(per_atom(state["ZtZ"], kept).swapaxes(0, 1), kept).swapaxes(0, 1),
-        "ZtY": per_atom(state["ZtY"], kept),
-        "usage": state["usage"] * kept,
-        "scale": state["scale"] * kept,
-    }
+    state = state | rescaled(state, kept) | {"scale": state["scale"] * kept}
     return state, replace(energy, decoder=energy.decoder.with_rows(to_device_of(rows, energy.decoder.rows)))
 
 

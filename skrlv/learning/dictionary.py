@@ -137,9 +137,7 @@ def learn_from_statistics(state, energy, batch, worst, *, move=update_atoms, who
     lost[replaced] = True
     norms[lost], idle[lost] = 0.0, 0.0
     state = state | {
-        "ZtZ": per_atom(per_atom(seen["ZtZ"], norms).swapaxes(0, 1), norms).swapaxes(0, 1),
-        "ZtY": per_atom(seen["ZtY"], norms),
-        "usage": seen["usage"] * (norms > 0.0),
+        **rescaled(seen, norms),
         "count": seen["count"],
         "n_seen": n_seen,
         "idle": idle,
@@ -147,6 +145,15 @@ def learn_from_statistics(state, energy, batch, worst, *, move=update_atoms, who
         "scale": norms,
     }
     return state, replace(energy, decoder=energy.decoder.with_rows(to_device_of(atoms, energy.decoder.rows)))
+
+
+def rescaled(state, factors):
+    """Statistics of codes with one factor per atom; a factor of zero forgets it."""
+    return {
+        "ZtZ": per_atom(per_atom(state["ZtZ"], factors).swapaxes(0, 1), factors).swapaxes(0, 1),
+        "ZtY": per_atom(state["ZtY"], factors),
+        "usage": state["usage"] * (factors > 0.0),
+    }
 
 
 def per_atom(x, factors):
