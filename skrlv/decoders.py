@@ -10,7 +10,7 @@ import numpy as np
 from skrlv._arrays import as_kernel_takes, double, is_numpy, namespace, squares_per_sample
 from skrlv._convolution import AXES, boxed, convolve, correlate, grid, positions, spectra, tap_products
 
-MOST_DENSE = 0.05  # share of non-zeros up to which drawing each is quicker than products or FFTs
+MOST_DENSE = 0.01  # share of non-zeros up to which drawing each is quicker than products or FFTs, of any kernels tried
 
 
 class Decoder(ABC):
@@ -57,6 +57,15 @@ class LinearDecoder(Decoder):
 
     @property
     @abstractmethod
+    def squared_norms(self):
+        """Squared l2 norm of each atom, (n_components,)."""
+
+
+class SumOfAtoms(LinearDecoder):
+    """A linear decoder whose atoms can be learned: each may be written as one row."""
+
+    @property
+    @abstractmethod
     def rows(self):
         """The atoms, each as a row: (n_components, n_entries)."""
 
@@ -66,12 +75,11 @@ class LinearDecoder(Decoder):
 
     @cached_property
     def squared_norms(self):
-        """Squared l2 norm of each atom, (n_components,)."""
         return squares_per_sample(self.rows)
 
 
 @dataclass(frozen=True, eq=False)
-class Dictionary(LinearDecoder):
+class Dictionary(SumOfAtoms):
     r"""Sum of atoms, :math:`\mathrm{Dec}(z) = \sum_j z_j d_j`, one atom per row.
 
     Parameters
@@ -139,7 +147,7 @@ class Dictionary(LinearDecoder):
 
 
 @dataclass(frozen=True, eq=False)
-class ConvolutionalDictionary(LinearDecoder):
+class ConvolutionalDictionary(SumOfAtoms):
     r"""Sum of convolutions, :math:`\mathrm{Dec}(z)_c = \sum_i K_{i,c} * z_i`, full and without wrap-around.
 
     Parameters
@@ -233,11 +241,9 @@ class MaskedDecoder(LinearDecoder):
         return self.decoder.code_shape
 
     @property
-    def rows(self):
-        return self.decoder.rows
-
-    def with_rows(self, rows):
-        return replace(self, decoder=self.decoder.with_rows(rows))
+    def squared_norms(self):
+        """Of atoms that were seen as a whole."""
+        return self.decoder.squared_norms
 
     @property
     def lipschitz(self):
