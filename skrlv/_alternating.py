@@ -21,10 +21,6 @@ class AlternatingModel(LatentVariableModel):
     """A model that finds the codes of a batch (`_infer`), and moves its parameters with these held (`_update`)."""
 
     @abstractmethod
-    def _minimum(self, energy, y, z0=None):
-        """The `Solution` of a block of rows at the minimum of the energy; z0 may tell where to begin."""
-
-    @abstractmethod
     def _infer(self, energy, y, z0, rng):
         """In `fit`: the `Solution` of the rows y, an array on the device, from z0 or the landscape's own start."""
 

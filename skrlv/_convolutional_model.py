@@ -236,11 +236,11 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         return float(sized(energy, y)(y, z).sum())
 
     def partial_fit(self, X, y=None):
-        """Learn from one more batch of a stream, of signals of any size.
+        r"""Learn from one more batch of a stream, of signals of any size.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *spatial[, n_channels]), or list of arrays
+        X : array-like of shape (n_samples, n_features) or (n_samples, \*spatial[, n_channels]), or list of arrays
             The batch. A list may hold signals of different sizes; each size then is a step of its own, and counts as
             one pass. Signals larger than ``crop_size`` are cut in crops.
         y : None
@@ -327,7 +327,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *spatial[, n_channels]), or list of arrays
+        X : array-like of shape (n_samples, n_features) or (n_samples, \*spatial[, n_channels]), or list of arrays
             Signals; those of a list may have different sizes.
         mask : array-like of bool, or list of arrays, or None, default=None
             Where X was seen, of the shape of X or of one signal, with or without its channels. What X holds where it
@@ -489,7 +489,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *spatial[, n_channels])
+        X : array-like of shape (n_samples, n_features) or (n_samples, \*spatial[, n_channels])
             Signals.
         y : None
             Ignored.

@@ -74,15 +74,12 @@ def by_blocks(search, n_rows, n_jobs, size=ROWS_PER_BLOCK):
 class Coder(DictionaryModel, AlternatingModel):
     """A dictionary model without an encoder: its codes are searched for, in `fit` as in `transform`."""
 
-    def _encode(self, energy, y, z0=None):
-        return self._minimum(energy, y, z0)
-
     def _infer(self, energy, y, z0, rng):
         if not is_numpy(y):  # a device is kept busy by the whole batch
-            return self._minimum(energy, y, z0)
+            return self._encode(energy, y, z0)
 
         def search(rows):
-            return self._minimum(energy, y[rows], None if z0 is None else z0[rows])
+            return self._encode(energy, y[rows], None if z0 is None else z0[rows])
 
         return by_blocks(search, len(y), self.n_jobs, ROWS_PER_THREAD)
 
@@ -142,7 +139,7 @@ class Coder(DictionaryModel, AlternatingModel):
 
     def _encode_path(self, energy, y, lmbdas):
         """`_encode` at each of these lmbdas: a list of `Solution`; a coder that can pass them in one walk does."""
-        return [self._minimum(replace(energy, lmbda=lmbda), y) for lmbda in lmbdas]
+        return [self._encode(replace(energy, lmbda=lmbda), y) for lmbda in lmbdas]
 
     def _review(self, X):
         """Say once where the data or lmbda make codes that tell nothing, and what to do."""

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -23,6 +24,8 @@ class PredictiveModel(EncoderModel, AlternatingModel):
 
     As a base class it stands before that which tells what atoms are, and how they move.
     """
+
+    _minimum: Any  # (energy, y, z0=None) -> the `Solution` of a block of rows at the minimum of the whole energy
 
     @abstractmethod
     def _first_encoder(self, decoder, lmbda):

@@ -175,7 +175,7 @@ class SparseCoder(Coder):
         super()._store(energy, dtype)
         self._positive, self._l2 = energy.regularizer.positive, energy.encoder_weight
 
-    def _minimum(self, energy, y, z0=None):
+    def _encode(self, energy, y, z0=None):
         return exact_codes(energy, y, z0, tol=resolved_tol(self.code_tol, y.dtype))
 
     def _encode_path(self, energy, y, lmbdas):
@@ -342,7 +342,7 @@ class FISTACoder(Coder):
     def _placed(self, x):
         return to_device(x.astype(self.components_.dtype, copy=False), self.device)
 
-    def _minimum(self, energy, y, z0=None):
+    def _encode(self, energy, y, z0=None):
         tol = resolved_tol(self.code_tol, self.components_.dtype)
         return fista_restart(energy.given(y), z0, max_iter=self.code_max_iter, tol=tol)
 
