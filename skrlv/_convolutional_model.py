@@ -9,7 +9,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._alternating import AlternatingModel
-from skrlv._arrays import check_device, is_numpy, max_per_sample, to_numpy
+from skrlv._arrays import check_device, is_numpy, to_numpy
 from skrlv._convolution import AXES, positions
 from skrlv._hold_out import r_squared
 from skrlv._linear_model import LinearModel
@@ -284,31 +284,12 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         return self.components_ if self._has_channels else self.components_[..., None]
 
     def _review(self, X):
-        """Say once where the signals or lmbda make codes that tell nothing, and what to do."""
         survey = self._rows(X).survey()
         mean = float(survey.total.mean()) / survey.n_rows
         if survey.varies and mean**2 > 0.5 * survey.rms**2:
             warn_user(
                 "X is mostly offset: its mean holds over half of its energy, which kernels are then spent on. Remove "
                 "what is constant or slow first, for example by skrlv.preprocessing.LocalContrastNormalizer."
-            )
-            return
-        sample = X[np.flatnonzero(survey.nonzero)[:8]]
-        if not len(sample):
-            return
-        sample = crops(sample, self._crop_size(X.shape[1:-1]), np.random.RandomState(0))[:8]
-        energy, placed = sized(self.energy_, sample), self._placed(sample)
-        used = np.count_nonzero(to_numpy(self._infer(energy, placed, None, None).z)) / len(sample)
-        reached = to_numpy(max_per_sample(energy.decoder.adjoint(placed)))
-        if used == 0.0:
-            warn_user(
-                f"With lmbda={self.lmbda_:.3g} all codes are zero. For these signals and kernels the first non-zeros "
-                f"appear below {np.median(reached):.3g}."
-            )
-        elif used > 0.9 * min(sample[0].size, math.prod(energy.decoder.code_shape)) and sample[0].size >= 10:
-            warn_user(
-                f"With lmbda={self.lmbda_:.3g} codes have as many non-zeros as signals have entries. Raise lmbda; the "
-                f"last non-zeros vanish at {np.median(reached):.3g}."
             )
 
     # Codes

@@ -1,15 +1,23 @@
 """Roof: sparse codes of whole signals and images by convolution, exact (ConvSparseCoder) and predicted."""
 
+from math import prod
 from numbers import Integral, Real
 
+import numpy as np
+
+from skrlv._arrays import max_per_sample, to_numpy
 from skrlv._compat import Interval, StrOptions
-from skrlv._convolutional_model import ConvolutionalModel
+from skrlv._convolutional_model import ConvolutionalModel, sized
 from skrlv._predictive_model import PredictiveModel
+from skrlv._signals import crops
 from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS
+from skrlv.base import warn_user
 from skrlv.decoders import ConvolutionalDictionary
 from skrlv.encoders import ConvolutionalEncoder
 from skrlv.energy import Energy
 from skrlv.regularizers import L1
+
+ROWS_REVIEWED = 8  # signals, or crops, that a warning is judged by
 
 CONVOLUTIONAL_PARAMETERS: dict[str, list] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -196,6 +204,27 @@ class ConvSparseCoder(ConvolutionalModel):
 
     def _encode(self, energy, y, z0=None):
         return self._minimum(energy, y, z0)
+
+    def _review(self, X):
+        """Say once where lmbda makes codes that tell nothing, and what to do."""
+        super()._review(X)
+        rows = np.flatnonzero(X.reshape(len(X), -1).any(axis=1))[:ROWS_REVIEWED]
+        if not rows.size:
+            return
+        sample = crops(X[rows], self._crop_size(X.shape[1:-1]), np.random.RandomState(0))[:ROWS_REVIEWED]
+        energy, placed = sized(self.energy_, sample), self._placed(sample)
+        used = np.count_nonzero(to_numpy(self._infer(energy, placed, None, None).z)) / len(sample)
+        reached = to_numpy(max_per_sample(energy.decoder.adjoint(placed)))
+        if used == 0.0:
+            warn_user(
+                f"With lmbda={self.lmbda_:.3g} all codes are zero. For these signals and kernels the first non-zeros "
+                f"appear below {np.median(reached):.3g}."
+            )
+        elif used > 0.9 * min(sample[0].size, prod(energy.decoder.code_shape)) and sample[0].size >= 10:
+            warn_user(
+                f"With lmbda={self.lmbda_:.3g} codes have as many non-zeros as signals have entries. Raise lmbda; the "
+                f"last non-zeros vanish at {np.median(reached):.3g}."
+            )
 
 
 class ConvSparseAutoencoder(PredictiveModel, ConvolutionalModel):

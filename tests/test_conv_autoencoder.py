@@ -81,7 +81,6 @@ def test_without_weight_its_codes_are_those_of_the_coder(images):
     np.testing.assert_allclose(fitted.transform(images), plain.transform(images), atol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:With lmbda")  # predictions have no zeros
 def test_at_a_large_weight_codes_are_predictions(images):
     fitted = model(encoder_weight=1e7).fit(images)
     predicted = fitted.transform(images)
