@@ -129,11 +129,6 @@ class Dictionary(SumOfAtoms):
         return Dictionary(xp.astype(self.atoms, xp.float32, copy=False))
 
     @cached_property
-    def is_single(self):
-        """Whether float32 holds the atoms exactly."""
-        return bool(namespace(self.atoms).all(self.single.atoms == self.atoms))
-
-    @cached_property
     def lipschitz(self):
         n_components, n_features = self.atoms.shape
         smaller = self.gram if n_components <= n_features else self.atoms.T @ self.atoms

@@ -3,15 +3,15 @@
 import numpy as np
 
 
-def plot_atoms(atoms, image_shape, *, n_columns=None, ax=None):
-    """Tile atoms as pictures: mid-grey is zero, and each atom is scaled by its own largest entry.
+def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
+    """Tile atoms, or kernels, as pictures: mid-grey is zero, and each is scaled by its own largest entry.
 
     Parameters
     ----------
-    atoms : array-like of shape (n_atoms, n_pixels)
-        For example ``coder.components_``.
-    image_shape : tuple of int
-        (height, width) of one atom.
+    atoms : array-like of shape (n_atoms, n_pixels), (n_atoms, height, width) or (n_atoms, height, width, 3)
+        For example ``coder.components_``. Three channels are red, green and blue.
+    image_shape : tuple of int or None, default=None
+        (height, width) or (height, width, 3) of one atom; not needed where atoms have these axes.
     n_columns : int or None, default=None
         Atoms per line; None makes the picture about square.
     ax : matplotlib.axes.Axes or None, default=None
@@ -25,7 +25,7 @@ def plot_atoms(atoms, image_shape, *, n_columns=None, ax=None):
     Raises
     ------
     ValueError
-        If an atom does not have height x width entries.
+        If an atom is not a picture of that shape, or of one or three channels.
 
     Examples
     --------
@@ -35,18 +35,32 @@ def plot_atoms(atoms, image_shape, *, n_columns=None, ax=None):
     """
     import matplotlib.pyplot as plt
 
-    atoms = np.asarray(atoms, dtype=float)
-    height, width = image_shape
-    if atoms.ndim != 2 or atoms.shape[1] != height * width:
-        raise ValueError(f"atoms of shape {atoms.shape} are not pictures of {height} x {width} pixels.")
-    n_columns = n_columns or int(np.ceil(np.sqrt(len(atoms))))
-    n_lines = -(-len(atoms) // n_columns)
-    sheet = np.full((n_lines * (height + 1) + 1, n_columns * (width + 1) + 1), np.nan)
-    for index, atom in enumerate(atoms):
-        top, left = (at * (side + 1) + 1 for at, side in zip(divmod(index, n_columns), (height, width), strict=True))
-        largest = np.abs(atom).max() or 1.0
-        sheet[top : top + height, left : left + width] = atom.reshape(height, width) / largest
+    sheet = _tiled(_pictures(np.asarray(atoms, dtype=float), image_shape), n_columns)
     ax = ax or plt.subplots()[1]
-    ax.imshow(sheet, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="nearest")
+    if sheet.shape[2] == 1:
+        ax.imshow(sheet[..., 0], cmap="gray", vmin=-1.0, vmax=1.0, interpolation="nearest")
+    else:
+        ax.imshow(np.nan_to_num(0.5 + 0.5 * sheet, nan=1.0), interpolation="nearest")
     ax.set_axis_off()
     return ax
+
+
+def _pictures(atoms, image_shape):
+    """Atoms as (n_atoms, height, width, n_channels)."""
+    shape = atoms.shape[1:] if image_shape is None else tuple(image_shape)
+    height, width, n_channels = (*shape, 1) if len(shape) == 2 else shape if len(shape) == 3 else (0, 0, 0)
+    if n_channels not in (1, 3) or np.prod(atoms.shape[1:]) != height * width * n_channels:
+        asked = "" if image_shape is None else f" of image_shape={image_shape}"
+        raise ValueError(f"atoms of shape {atoms.shape} are not pictures{asked}, of one channel or three.")
+    return atoms.reshape(len(atoms), height, width, n_channels)
+
+
+def _tiled(pictures, n_columns):
+    """The pictures side by side on one sheet, NaN between them, each within -1 .. 1."""
+    n, height, width, n_channels = pictures.shape
+    n_columns = n_columns or int(np.ceil(np.sqrt(n)))
+    sheet = np.full((-(-n // n_columns) * (height + 1) + 1, n_columns * (width + 1) + 1, n_channels), np.nan)
+    for index, picture in enumerate(pictures):
+        top, left = (at * (side + 1) + 1 for at, side in zip(divmod(index, n_columns), (height, width), strict=True))
+        sheet[top : top + height, left : left + width] = picture / (np.abs(picture).max() or 1.0)
+    return sheet

@@ -12,6 +12,7 @@ from skrlv.inference import coordinate_descent, duality_gap
 from skrlv.inference import proximal_gradient as pg
 from skrlv.inference.homotopy import scratch
 from skrlv.inference.least_angle import _whole_vectors
+from skrlv.inference.problem import lasso_problem
 from skrlv.kernels import homotopy, lasso
 from skrlv.regularizers import L1, ElasticNet
 
@@ -117,16 +118,14 @@ def test_gaps_of_float32_codes_are_those_of_float64(positive, l2, weights, rng):
     energy = lasso_energy(atoms, 0.2, positive=positive, l2=l2, weights=weights)
     z = coordinate_descent(energy.given(y.astype(np.float64)), tol=1e-9).z.astype(np.float32)
     z[5], z[10:20] = 0.0, np.where(z[10:20] == 0.0, 0.0, z[10:20] + np.float32(1e-3))
-    single, gaps = energy.single.given(y).quadratic(), np.empty(40)
-    residual = single.correlations - z @ single.gram
-    thresholds = energy.regularizer.thresholds(0.2, 30)
-    norms = np.sqrt(energy.decoder.squared_norms)
-    for given in (atoms, energy.decoder.atoms):
-        lasso.gaps_of_float32(given, norms, l2, thresholds, positive, y, residual, z, gaps)
-        expected = duality_gap(energy.given(y.astype(np.float64)), z.astype(np.float64))
-        np.testing.assert_allclose(gaps, expected, rtol=1e-6, atol=1e-12)
+    exact, single, gaps = energy.given(y.astype(np.float64)), energy.single.given(y).quadratic(), np.empty(40)
+    residual = single.correlations - z @ single.gram - np.float32(l2) * z
+    gram, *rest = lasso_problem(exact).arrays
+    lasso.gaps_of_float32(gram, 20, *rest, residual, z, gaps)
+    expected = duality_gap(exact, z.astype(np.float64))
+    np.testing.assert_allclose(gaps, expected, rtol=1e-6, atol=1e-12)
     residual[0, z[0] == 0.0] = np.nan  # what overflowed is formed anew
-    lasso.gaps_of_float32(atoms, norms, l2, thresholds, positive, y, residual, z, gaps)
+    lasso.gaps_of_float32(gram, 20, *rest, residual, z, gaps)
     np.testing.assert_allclose(gaps[0], expected[0], rtol=1e-6, atol=1e-12)
 
 

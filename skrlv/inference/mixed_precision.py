@@ -4,11 +4,10 @@ from functools import partial
 
 import numpy as np
 
-from skrlv._arrays import as_kernel_takes
-from skrlv.encoders import ZeroEncoder
+from skrlv.energy import GramLandscape
 from skrlv.inference.duality import duality_gap
 from skrlv.inference.homotopy import homotopy_path, path_thresholds, walked
-from skrlv.inference.problem import lasso_start
+from skrlv.inference.problem import lasso_problem, lasso_start
 from skrlv.inference.solution import Solution
 
 _NEAR = 1e-2  # gap up to which a code of float32 is worth going on from
@@ -24,8 +23,7 @@ def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
     Parameters
     ----------
     energy : Energy
-        In float64, quadratic, under L1; its own lmbda is not used. With another encoder than `ZeroEncoder` all is done
-        in float64.
+        In float64, quadratic, under L1; its own lmbda is not used.
     y : array of shape (n_samples, n_features)
         Data, float32.
     lmbdas : sequence of float
@@ -40,42 +38,42 @@ def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
     list of Solution
         One per lmbda, with codes in float32.
     """
-    if tol < _ROUNDED or not (energy.encoder is None or isinstance(energy.encoder, ZeroEncoder)):
-        return _in_double(energy, y, lmbdas, z0, tol)
-    solutions = _in_single(energy, y, lmbdas, z0, tol)
+    exact = energy.given(y.astype(np.float64)).on_gram()
+    if tol < _ROUNDED:
+        return _in_double(exact, lmbdas, z0, tol)
+    solutions = _in_single(exact, lmbdas, z0, tol)
     for lmbda, solution in zip(lmbdas, solutions, strict=True):
         missed = np.flatnonzero(~solution.converged)
         if missed.size:
             start = solution.z[missed]
             start[~(solution.error[missed] < _NEAR)] = 0.0
-            (rest,) = _in_double(energy, y[missed], [lmbda], start, tol)
+            (rest,) = _in_double(exact.take(missed), [lmbda], start, tol)
             for mine, theirs in zip(solution[:4], rest[:4], strict=True):
                 mine[missed] = theirs
     return solutions
 
 
-def _in_single(energy, y, lmbdas, z0, tol):
+def _in_single(exact, lmbdas, z0, tol):
     from skrlv.kernels import lasso
 
-    landscape = energy.single.given(y)
-    problem, start = lasso_start(landscape, z0)
-    n_iter, residual, z = walked(problem, path_thresholds(landscape, lmbdas), start)
-    decoder, ridge = energy.decoder, energy.encoder_weight + problem.ridge
-    atoms = decoder.single.atoms if decoder.is_single else decoder.atoms  # float32 is read in half the time
-    atoms, y = as_kernel_takes(atoms), as_kernel_takes(y)
-    norms, solutions = np.sqrt(decoder.squared_norms), []
-    for point, lmbda in enumerate(lmbdas):
-        thresholds, gaps = energy.regularizer.thresholds(lmbda, len(atoms)), np.empty(len(y))
-        lasso.gaps_of_float32(atoms, norms, ridge, thresholds, problem.positive, y, residual[point], z[point], gaps)
+    # Correlations are of float64 and rounded: sgemm rounds a row by its place in the block, and codes would depend on
+    # the order of the rows.
+    form = exact.form._replace(gram=exact.energy.single.gram, correlations=exact.form.correlations.astype(np.float32))
+    landscape, (problem, start) = GramLandscape(exact.energy.single, form, exact.decoded), lasso_start(exact, z0)
+    n_iter, residual, z = walked(lasso_problem(landscape), path_thresholds(landscape, lmbdas), start.astype(np.float32))
+    n_features, solutions = exact.energy.decoder.atoms.shape[1], []
+    for point, thresholds in enumerate(path_thresholds(exact, lmbdas)):
+        gram, *rest = problem._replace(thresholds=thresholds).arrays
+        gaps = np.empty(len(start))
+        lasso.gaps_of_float32(gram, n_features, *rest, residual[point], z[point], gaps)
         solutions.append(Solution(z[point], n_iter[point], gaps, gaps <= tol))
     return solutions
 
 
-def _in_double(energy, y, lmbdas, z0, tol):
-    landscape = energy.given(y.astype(np.float64)).on_gram()
-    solutions = homotopy_path(landscape, lmbdas, z0, tol=before_rounding(tol, np.float32))
+def _in_double(exact, lmbdas, z0, tol):
+    solutions = homotopy_path(exact, lmbdas, z0, tol=before_rounding(tol, np.float32))
     return [
-        rounded(solution, np.float32, tol, partial(duality_gap, landscape.at(lmbda)))
+        rounded(solution, np.float32, tol, partial(duality_gap, exact.at(lmbda)))
         for lmbda, solution in zip(lmbdas, solutions, strict=True)
     ]
 

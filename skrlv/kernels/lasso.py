@@ -92,63 +92,73 @@ def relative_gaps(gram, correlations, half_norms, thresholds, positive, residual
 
 
 @lean
-def inner_product(a, b):
-    total = 0.0
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
-
-
-@lean
-def gap_of_float32(atoms, norms, ridge, thresholds, positive, y, c, z, r, minus_z, hidden):
+def gap_of_float32(gram, norms, n_features, thresholds, positive, q, half_norm, c, z, support, hidden):
     """The relative gap of one row in float64, though its code and residual correlations are of float32.
 
-    The residual r is formed anew, and so are its products with atoms in use, or so near their thresholds that
-    rounding may have hidden them: each sum behind c adds at most its number of terms in units of 2^-24 of what is
-    summed. r, minus_z and hidden are scratch.
+    The correlations of atoms in use, or so near their thresholds that rounding may have hidden them, are formed anew:
+    each sum behind c adds at most its number of terms in units of 2^-24 of what is summed. support and hidden are
+    scratch.
     """
-    (k, n_features), length, squares = atoms.shape, 0.0, 0.0
-    for i in range(n_features):
-        r[i] = y[i]
-    half_norm = 0.5 * inner_product(r, r)
+    k, n_used, length = z.size, 0, math.sqrt(2.0 * half_norm)
     for j in range(k):
-        minus_z[j] = -z[j]
-        length += norms[j] * abs(minus_z[j])
-        squares += minus_z[j] * minus_z[j]
-    n_used = add_columns(atoms, minus_z, r)
-    smooth = 0.5 * inner_product(r, r) + 0.5 * ridge * squares
-    doubt = 1.1 * 2.0**-24 * (n_features + n_used + 8) * (length + math.sqrt(2.0 * half_norm))
+        if z[j] != 0.0:
+            support[n_used] = j
+            length += norms[j] * abs(z[j])
+            n_used += 1
+    doubt = 1.1 * 2.0**-24 * (n_features + n_used + 8) * length
     for j in range(k):
         reach = c[j] if positive else abs(c[j])
-        hidden[j] = reach + doubt * norms[j] - thresholds[j] if minus_z[j] == 0.0 else math.inf
-    price, used, scale, slack = 0.0, 0.0, 1.0, 0.0
+        hidden[j] = reach + doubt * norms[j] - thresholds[j]
+    for a in range(n_used):
+        hidden[support[a]] = math.inf
+    inner, price, used, scale, slack = 0.0, 0.0, 0.0, 1.0, 0.0
     for at in range(0, hidden.size, LANES):
         if not any_above(hidden, at, 0.0):
             continue
         for j in range(at, min(at + LANES, k)):
             if hidden[j] <= 0.0:
                 continue
-            pull = inner_product(atoms[j], r) + ridge * minus_z[j]
+            pull = q[j]
+            for a in range(n_used):
+                pull -= gram[j, support[a]] * z[support[a]]
             reach = pull if positive else abs(pull)
+            inner += z[j] * (q[j] + pull)
             if thresholds[j] > 0.0:
-                price += thresholds[j] * abs(minus_z[j])
-                used -= minus_z[j] * pull
+                price += thresholds[j] * abs(z[j])
+                used += z[j] * pull
                 if reach * scale > thresholds[j]:
                     scale = thresholds[j] / reach
             else:
-                reach = abs(pull) if minus_z[j] != 0.0 else reach
-                slack = max(slack, reach / math.sqrt(norms[j] * norms[j] + ridge))
-    return share_of_energy(smooth, half_norm, price, used, scale, slack, n_used)
+                reach = abs(pull) if z[j] != 0.0 else reach
+                slack = max(slack, reach / norms[j])
+    if not abs(inner) + abs(used) < math.inf:
+        return math.inf
+    return share_of_energy(max(half_norm - 0.5 * inner, 0.0), half_norm, price, used, scale, slack, n_used)
 
 
 @kernel
-def gaps_of_float32(atoms, norms, ridge, thresholds, positive, y, residual, z, gaps):
-    """The relative gap of each row in float64, of codes and residual correlations in float32."""
-    k, n_features = atoms.shape
-    r, minus_z, hidden = np.empty(n_features), np.empty(k), np.zeros((k + LANES - 1) // LANES * LANES)
+def gaps_of_float32(gram, n_features, correlations, half_norms, thresholds, positive, residual, z, gaps):
+    """The relative gap of each row in float64, of codes and residual correlations in float32 and all else in float64.
+
+    ``n_features`` is the number of terms in each sum behind the correlations.
+    """
+    k = len(gram)
+    norms, support, hidden = np.empty(k), np.empty(k, np.int64), np.zeros((k + LANES - 1) // LANES * LANES)
+    for j in range(k):
+        norms[j] = math.sqrt(gram[j, j])
     for row in range(len(gaps)):
         gaps[row] = gap_of_float32(
-            atoms, norms, ridge, thresholds, positive, y[row], residual[row], z[row], r, minus_z, hidden
+            gram,
+            norms,
+            n_features,
+            thresholds,
+            positive,
+            correlations[row],
+            half_norms[row],
+            residual[row],
+            z[row],
+            support,
+            hidden,
         )
 
 
