@@ -18,7 +18,8 @@ def test_atoms_are_tiles_each_by_its_own_scale(rng):
     assert sheet.shape == (7, 13)
     np.testing.assert_allclose(sheet[1:3, 5:8], atoms[1] / np.abs(atoms[1]).max())
     np.testing.assert_array_equal(sheet[4:6, 1:4], 0.0)
-    assert np.isnan(sheet[3]).all() and np.isnan(sheet[4:6, 9:]).all()
+    assert np.isnan(sheet[3]).all()
+    assert np.isnan(sheet[4:6, 9:]).all()
     np.testing.assert_array_equal(drawn(plot_atoms(atoms.reshape(5, 6), (2, 3), n_columns=3)), sheet)
 
 
