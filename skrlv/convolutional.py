@@ -17,7 +17,7 @@ from skrlv.encoders import ConvolutionalEncoder
 from skrlv.energy import Energy
 from skrlv.regularizers import L1
 
-ROWS_REVIEWED = 8  # signals, or crops, that a warning is judged by
+ROWS_REVIEWED = 8  # signals, or crops, that a warning is judged by, from the strongest to the weakest
 
 CONVOLUTIONAL_PARAMETERS: dict[str, list] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -211,7 +211,9 @@ class ConvSparseCoder(ConvolutionalModel):
         rows = np.flatnonzero(X.reshape(len(X), -1).any(axis=1))[:ROWS_REVIEWED]
         if not rows.size:
             return
-        sample = crops(X[rows], self._crop_size(X.shape[1:-1]), np.random.RandomState(0))[:ROWS_REVIEWED]
+        sample = crops(X[rows], self._crop_size(X.shape[1:-1]), np.random.RandomState(0))
+        ranked = np.argsort(-np.abs(sample).reshape(len(sample), -1).max(axis=1), kind="stable")
+        sample = sample[ranked[np.unique(np.linspace(0, len(sample) - 1, ROWS_REVIEWED).astype(int))]]
         energy, placed = sized(self.energy_, sample), self._placed(sample)
         used = np.count_nonzero(to_numpy(self._infer(energy, placed, None, None).z)) / len(sample)
         reached = to_numpy(max_per_sample(energy.decoder.adjoint(placed)))

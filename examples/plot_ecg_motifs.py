@@ -1,0 +1,57 @@
+r"""
+The motifs of an electrocardiogram
+==================================
+
+A heart repeats itself. In an electrocardiogram, one that comes with PyWavelets, sparse coding by convolution finds what
+is repeated, and when:
+
+.. math:: x \approx \sum_i K_i * z_i, \qquad z_i \ge 0 \ \text{sparse}
+"""
+
+# %%
+# Three beats. The slow drift of the baseline is no motif: its running median is removed.
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pywt.data
+from scipy.ndimage import median_filter
+
+from skrlv import ConvSparseCoder
+
+ecg = pywt.data.ecg().astype(float)
+x = ecg - median_filter(ecg, 200, mode="nearest")
+x /= x.std()
+
+# %%
+# One kernel, long enough for a whole beat, is used once per beat: its map is a list of heartbeats.
+
+
+def draw(coder):
+    """The signal and what the codes draw, the codes, and the kernels."""
+    z = coder.encode(x[None])
+    codes, decoded = z[0].T, coder.inverse_transform(z)[0]
+    _, axes = plt.subplots(3, 1, figsize=(10, 7), layout="constrained", height_ratios=(2, 1, 2))
+    axes[0].plot(x, color="0.6", label="signal")
+    axes[0].plot(decoded, color="black", linewidth=1, label="decoded")
+    axes[0].legend()
+    for i, (kernel, code) in enumerate(zip(coder.components_, codes, strict=True)):
+        used = np.flatnonzero(code)
+        axes[1].vlines(used, i, i + code[used] / code.max(), color=f"C{i}", linewidth=3)
+        axes[2].plot(kernel, color=f"C{i}")
+        apart = 1 + np.count_nonzero(np.diff(used) > 10)
+        print(f"kernel {i} of {len(codes)}: used in {apart} places, at most {code.max():.1f}")
+    axes[1].set(xlim=axes[0].get_xlim(), yticks=[], ylabel="codes")
+    axes[2].set_ylabel("kernels")
+    print(f"{1 - np.sum((x - decoded) ** 2) / np.sum(x**2):.3f} of the squares explained")
+
+
+beat = ConvSparseCoder(1, 256, lmbda=2, positive=True, tol=1e-5, random_state=0).fit(x[None])
+draw(beat)
+
+# %%
+# Two shorter kernels share the beat. From this start one becomes the sharp spike of the QRS complex, and the other a
+# slow wave that serves for P as for T. So little data has room for other answers: from some starts each kernel takes a
+# part of the spike.
+
+parts = ConvSparseCoder(2, 90, lmbda=1, positive=True, max_iter=200, tol=1e-5, random_state=1).fit(x[None])
+draw(parts)
