@@ -50,8 +50,8 @@ print(f"colour is {energy_in_colour:.2f} of the energy of the photos")
 print(f"{np.sum(share > 1 / 3)} kernels are more than a third colour, {np.sum(share < 0.05)} less than a twentieth")
 
 # %%
-# The sixty-four maps of one photo, at the minimum of the energy, 4 x 4 positions added up so that they can be seen. Most
-# is grey, which is zero; a few points are light or dark.
+# The sixty-four maps of one photo, at the minimum of the energy, 4 x 4 positions added up so that they can be seen.
+# Most is grey, which is zero; a few points are light or dark.
 
 photo = X[1][40:180, 60:260]
 (maps,) = model.set_params(inference="argmin").encode([photo])
