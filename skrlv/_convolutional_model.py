@@ -72,6 +72,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
     def _validated(self, X, reset=False):
         if not reset:
             check_is_fitted(self)
+            self._refuse_one_signal(X)
         elif is_list_of_signals(X, self._n_axes) and len({np.shape(x) for x in X}) > 1:
             X = self._cut_alike(X)
         as_rows = n_dimensions(X) not in (self._n_axes + 1, self._n_axes + 2) or n_dimensions(X) == 2
@@ -90,10 +91,17 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
 
     def _of_any_size(self, X):
         """Signals of a fitted model; arrays may have another size than those of `fit`, rows may not."""
-        if n_dimensions(X) == 2 or np.shape(X)[1:] == self.signal_shape_:
+        if n_dimensions(X) <= 2 or np.shape(X)[1:] == self.signal_shape_:
             return self._validated(X)
+        self._refuse_one_signal(X)
         groups = self._groups(list(X))
         return groups[0][1]
+
+    def _refuse_one_signal(self, X):
+        if getattr(X, "shape", None) == self.signal_shape_:
+            raise ValueError(
+                f"Reshape your data: X has shape {X.shape}, that of one signal; give X[None], or a list of it."
+            )
 
     def _cut_alike(self, signals):
         """Crops of one size from signals of several."""
@@ -399,18 +407,21 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
             )
         return np.broadcast_to(mask.reshape(allowed[mask.shape]), shape)
 
+    def _window(self):
+        """Of pooling, which may have been set since `fit`."""
+        check_sizes("pooling", self.pooling, (self._n_axes,))
+        return per_axis(self.pooling, self._n_axes)
+
     def _as_features(self, z):
         if self.pooling is not None:
-            z = pooled(z, per_axis(self.pooling, self._n_axes))
+            z = pooled(z, self._window())
         return stored(z.reshape(len(z), -1), self.sparse_output)
 
     @property
     def _n_features_out(self):
         places = self._positions
         if self.pooling is not None:
-            places = [
-                -(-place // window) for place, window in zip(places, per_axis(self.pooling, self._n_axes), strict=True)
-            ]
+            places = [-(-place // window) for place, window in zip(places, self._window(), strict=True)]
         return math.prod(places) * self.n_components_
 
     def _as_codes(self, Z):

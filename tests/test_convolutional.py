@@ -370,6 +370,23 @@ def test_wrong_input_is_told(params, shape, message, rng):
     assert not hasattr(model, "signal_shape_")
 
 
+@every_shape
+def test_one_signal_alone_is_refused(shape, kernel, rng):
+    X = some(shape, rng)
+    model = coder(kernel).fit(X)
+    for method in (model.encode, model.transform, model.score):
+        with pytest.raises(ValueError, match=r"one signal; give X\[None\]"):
+            method(X[0])
+    assert len(model.encode([X[0]])) == 1
+
+
+def test_a_warning_is_not_judged_by_what_is_dark(rng, recwarn):
+    X = np.zeros((1, 80, 80))
+    X[0, 60:, 60:] = rng.standard_normal((20, 20))
+    ConvSparseCoder(4, (3, 3), lmbda=0.5, crop_size=16, max_iter=2, random_state=0).fit(X)
+    assert not [warning for warning in recwarn if "all codes are zero" in str(warning.message)]
+
+
 def test_wrong_input_to_a_fitted_model_is_told(images):
     model = ConvSparseCoder(4, (3, 3), lmbda=0.3, max_iter=2).fit(images)
     for X, message in (
@@ -393,6 +410,10 @@ def test_wrong_input_to_a_fitted_model_is_told(images):
         model.encode(images, mask=np.ones((8, 8)))
     with pytest.raises(ValueError, match="maps of shape"):
         model.inverse_transform(np.ones((2, 6, 6, 5)))
+    model.set_params(pooling=(3,))
+    with pytest.raises(ValueError, match="pooling"):
+        model.transform(images)
+    model.set_params(pooling=None)
     history = model.energy_history_.copy()
     with pytest.raises(ValueError, match="does not fit"):
         model.partial_fit([images[0], np.ones((2, 9))])
