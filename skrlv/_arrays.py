@@ -116,6 +116,11 @@ def soft_threshold_vjp(z, dz):
     return dv, -xp.sum(dv * xp.sign(z), axis=0)
 
 
+def logistic(v):
+    """1 / (1 + exp(-v)), the chance whose log odds are v; never overflows."""
+    return 0.5 + 0.5 * namespace(v).tanh(0.5 * v)
+
+
 def double(x):
     """The array in float64, for sums, and for squares that float32 cannot hold."""
     xp = namespace(x)

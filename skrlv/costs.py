@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from skrlv._arrays import squares_per_sample
+from skrlv._arrays import double, logistic, namespace, squares_per_sample, sum_per_sample
 
 
 class Cost(ABC):
@@ -34,3 +34,23 @@ class SquaredError(Cost):
 
     def grad(self, a, b):
         return b - a
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Cost):
+    r"""What data in 0..1 cost where each entry is a coin, of which b is the log odds (the logit).
+
+    .. math:: C(a, b) = \sum_i \log(1 + e^{b_i}) - a_i b_i
+        = -\sum_i a_i \log \bar y_i + (1 - a_i) \log(1 - \bar y_i), \qquad \bar y = \frac{1}{1 + e^{-b}}
+
+    For entries that are 0 or 1 it is minus the log likelihood, in nats.
+    """
+
+    curvature = 0.25
+
+    def __call__(self, a, b):
+        xp, a, b = namespace(b), double(a), double(b)
+        return sum_per_sample(xp.maximum(b, xp.zeros_like(b)) - a * b + xp.log1p(xp.exp(-xp.abs(b))))
+
+    def grad(self, a, b):
+        return logistic(b) - a

@@ -1,10 +1,16 @@
-"""Costs are float64 and know no scale."""
+"""Costs are float64 and know no scale; gradients, curvatures, extremes."""
 
 import numpy as np
 import pytest
+from scipy.special import expit
+from scipy.stats import bernoulli
 
 from skrlv._arrays import to_device, to_numpy
-from skrlv.costs import SquaredError
+from skrlv.costs import CrossEntropy, SquaredError
+from skrlv.decoders import Dictionary
+from skrlv.energy import Energy
+from skrlv.inference import fista
+from skrlv.regularizers import L1
 
 
 @pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
@@ -18,8 +24,51 @@ def test_squares_that_float32_cannot_hold(scale, device, rng):
     np.testing.assert_allclose(cost, 0.5 * np.sum((a.astype(float) - b.astype(float)) ** 2, axis=(1, 2)), rtol=1e-6)
 
 
-def test_gradient_of_the_squared_error(rng):
-    a, b, move = rng.normal(size=(3, 4, 6))
-    h, cost = 1e-6, SquaredError()
+COSTS = {"squared error": SquaredError(), "cross-entropy": CrossEntropy()}
+every_cost = pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
+
+
+@every_cost
+def test_gradients_are_those_of_finite_differences(cost, rng):
+    a, b, move = rng.uniform(size=(4, 6)), 3.0 * rng.normal(size=(4, 6)), rng.normal(size=(4, 6))
+    h = 1e-6
     slope = (cost(a, b + h * move) - cost(a, b - h * move)) / (2 * h)
     np.testing.assert_allclose(np.sum(cost.grad(a, b) * move, axis=1), slope, rtol=1e-7)
+
+
+@every_cost
+def test_no_slope_changes_faster_than_the_curvature(cost, rng):
+    a, b = rng.uniform(size=(200, 3)), 3.0 * rng.normal(size=(200, 3))
+    b[0], move = 0.0, 1e-4 * rng.normal(size=(200, 3))
+    change = np.abs(cost.grad(a, b + move) - cost.grad(a, b)) / np.abs(move)
+    assert change.max() <= cost.curvature * (1 + 1e-6)
+    assert change.max() >= cost.curvature * 0.99  # the bound is tight
+
+
+def test_cross_entropy_is_minus_the_log_likelihood_of_coins(rng):
+    a, b = (rng.uniform(size=(5, 8)) < 0.5).astype(float), 4.0 * rng.normal(size=(5, 8))
+    np.testing.assert_allclose(CrossEntropy()(a, b), -bernoulli.logpmf(a, expit(b)).sum(axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cross_entropy_of_any_log_odds_is_finite(dtype, device):
+    if device != "cpu":
+        pytest.importorskip("torch")
+    b = np.array([[-1e30, -800.0, -1e-30, 0.0, 1e-30, 800.0, 1e30]], dtype=dtype)
+    a, b = to_device(np.array([[0, 0, 0, 0.5, 1, 1, 1]], dtype=dtype), device), to_device(b, device)
+    np.testing.assert_allclose(to_numpy(CrossEntropy()(a, b)), 3.0 * np.log(2.0), rtol=1e-6)
+    slope = to_numpy(CrossEntropy().grad(a, b))
+    assert slope.dtype == dtype
+    np.testing.assert_allclose(slope, [[0, 0, 0.5, 0, -0.5, 0, 0]], atol=1e-6)
+
+
+def test_codes_of_least_cross_entropy(rng):
+    """Sparse codes of black and white pictures: FISTA's fixed point meets the conditions of the minimum."""
+    atoms, X = rng.normal(size=(12, 30)), (rng.uniform(size=(8, 30)) < 0.5).astype(float)
+    energy = Energy(Dictionary(atoms), L1(), 1.5, cost=CrossEntropy())
+    z = fista(energy.given(X), max_iter=5000, tol=1e-12).z
+    slope = (expit(z @ atoms) - X) @ atoms.T
+    np.testing.assert_allclose(slope[z != 0], -1.5 * np.sign(z[z != 0]), atol=1e-6)
+    assert np.abs(slope[z == 0]).max() <= 1.5 + 1e-6
+    assert 0.05 < np.mean(z != 0) < 0.95

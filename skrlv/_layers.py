@@ -1,0 +1,94 @@
+r"""Floor 1: a network of dense layers, and the way back through it, written once for decoders and encoders.
+
+.. math:: h_0 = x, \qquad h_l = s(h_{l-1} W_l + b_l), \qquad \text{the last layer without the bend } s
+
+References
+----------
+Rumelhart, Hinton, Williams, Learning Representations by Back-propagating Errors, 1986. Glorot, Bengio, Understanding
+the Difficulty of Training Deep Feedforward Neural Networks, 2010.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from skrlv._arrays import logistic, namespace, to_device_of, zeros
+
+
+def _relu(v):
+    xp = namespace(v)
+    return xp.maximum(v, xp.zeros_like(v))
+
+
+# Each bend, and its slope as a function of what it gave.
+BENDS = {
+    "identity": (lambda v: v, lambda h: namespace(h).ones_like(h)),
+    "logistic": (logistic, lambda h: h * (1.0 - h)),
+    "tanh": (lambda v: namespace(v).tanh(v), lambda h: 1.0 - h**2),
+    "relu": (_relu, lambda h: namespace(h).astype(h > 0.0, h.dtype)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Dense layers.
+
+    Parameters
+    ----------
+    weights : tuple of arrays of shape (n_in, n_out)
+        W, one per layer; each layer takes what the last one gives.
+    biases : tuple of arrays of shape (n_out,)
+        b.
+    activation : {"identity", "logistic", "tanh", "relu"}
+        s, behind every layer but the last.
+    """
+
+    weights: tuple
+    biases: tuple
+    activation: str
+
+    @classmethod
+    def drawn(cls, sizes, activation, rng, like):
+        """Uniform weights within the bounds of Glorot and Bengio, biases of zero, for so many units from end to end."""
+        weights, biases = [], []
+        for n_in, n_out in pairwise(sizes):
+            bound = ((2.0 if activation == "logistic" else 6.0) / (n_in + n_out)) ** 0.5
+            weights.append(to_device_of(rng.uniform(-bound, bound, size=(n_in, n_out)), like))
+            biases.append(zeros((n_out,), like=like))
+        return cls(tuple(weights), tuple(biases), activation)
+
+    def __call__(self, x):
+        """Rows (n_samples, n_in of the first layer) -> (n_samples, n_out of the last)."""
+        return self.forward(x)[0]
+
+    def forward(self, x):
+        """Run and keep what the way back needs: x -> (out, tape)."""
+        bend, tape = BENDS[self.activation][0], [x]
+        *hidden, last = zip(self.weights, self.biases, strict=True)
+        for weights, biases in hidden:
+            tape.append(bend(tape[-1] @ weights + biases))
+        return tape[-1] @ last[0] + last[1], tape
+
+    def vjp(self, tape, slope):
+        """Way back: gradient at the output -> (gradient at x, {parameter name: gradient})."""
+        slope_of_bend, gradients = BENDS[self.activation][1], {}
+        for at in reversed(range(len(self.weights))):
+            gradients[f"weights_{at}"] = tape[at].T @ slope
+            gradients[f"biases_{at}"] = namespace(slope).sum(slope, axis=0)
+            slope = slope @ self.weights[at].T
+            if at:
+                slope = slope * slope_of_bend(tape[at])
+        return slope, gradients
+
+    @property
+    def parameters(self):
+        """The learned arrays by name."""
+        named: dict[str, Any] = {f"weights_{at}": value for at, value in enumerate(self.weights)}
+        return named | {f"biases_{at}": value for at, value in enumerate(self.biases)}
+
+    def with_parameters(self, parameters):
+        """The same layers with other parameters, by name."""
+        weights, biases = (
+            tuple(parameters[f"{kind}_{at}"] for at in range(len(self.weights))) for kind in ("weights", "biases")
+        )
+        return replace(self, weights=weights, biases=biases)
