@@ -6,7 +6,7 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names, check_is_fitted, validate_data
 
 from skrlv._alternating import AlternatingModel
 from skrlv._arrays import check_device, is_numpy, to_numpy
@@ -21,7 +21,9 @@ from skrlv._signals import (
     drawn_windows,
     folds,
     is_list_of_signals,
+    listed,
     n_dimensions,
+    of_one_shape,
     per_axis,
     pooled,
 )
@@ -73,8 +75,12 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         if not reset:
             check_is_fitted(self)
             self._refuse_one_signal(X)
-        elif is_list_of_signals(X, self._n_axes) and len({np.shape(x) for x in X}) > 1:
-            X = self._cut_alike(X)
+        X = listed(X)
+        if is_list_of_signals(X):
+            if of_one_shape(X):
+                X = np.stack(X)  # check_array would make float64 of a list
+            elif reset:
+                X = self._cut_alike(X)
         as_rows = n_dimensions(X) not in (self._n_axes + 1, self._n_axes + 2) or n_dimensions(X) == 2
         if not as_rows:
             X = check_array(X, allow_nd=True, dtype=_FLOATS, order="C", input_name="X")
@@ -90,12 +96,14 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         return self._with_channels(X, shape)
 
     def _of_any_size(self, X):
-        """Signals of a fitted model; arrays may have another size than those of `fit`, rows may not."""
-        if n_dimensions(X) <= 2 or np.shape(X)[1:] == self.signal_shape_:
-            return self._validated(X)
-        self._refuse_one_signal(X)
-        groups = self._groups(list(X))
-        return groups[0][1]
+        """Signals of one size to a fitted model; rows must have that of `fit`."""
+        if not is_list_of_signals(X):
+            if n_dimensions(X) <= 2 or np.shape(X)[1:] == self.signal_shape_:
+                return self._validated(X)
+            self._refuse_one_signal(X)
+            X = list(np.asarray(X))
+        ((_, signals),) = self._groups(X)
+        return signals
 
     def _refuse_one_signal(self, X):
         if getattr(X, "shape", None) == self.signal_shape_:
@@ -106,8 +114,14 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
     def _cut_alike(self, signals):
         """Crops of one size from signals of several."""
         groups = [group for _, group in self._groups(signals)]
-        least = np.min([group.shape[1:-1] for group in groups], axis=0)
-        cut = [crops(group, self._crop_size(tuple(map(int, least))), np.random.RandomState(0)) for group in groups]
+        shapes = np.concatenate([[group.shape[1:-1]] * len(group) for group in groups])
+        size = self._crop_size(tuple(map(int, shapes.min(axis=0))))
+        if 2 * math.prod(size) < math.prod(self._crop_size(tuple(map(int, np.median(shapes, axis=0))))):
+            warn_user(
+                f"All signals are learned from in pieces of {size}, since the smallest are no larger. Leave these out, "
+                "or learn by partial_fit, which takes each size by itself."
+            )
+        cut = [crops(group, size, np.random.RandomState(0)) for group in groups]
         return np.concatenate(cut if np.ndim(signals[0]) > self._n_axes else [part[..., 0] for part in cut])
 
     def _with_channels(self, X, shape):
@@ -125,7 +139,8 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
             raise ValueError(
                 f"X has two dimensions, but kernel_size={self.kernel_size} has {self._n_axes} axes. For rows of pixels "
                 "give signal_shape=(height, width) or (height, width, n_channels); images as they are need X of shape "
-                "(n_samples, height, width) or (n_samples, height, width, n_channels)."
+                "(n_samples, height, width) or (n_samples, height, width, n_channels); series need a kernel_size of "
+                "one number."
             )
         return (width,)
 
@@ -265,11 +280,12 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
             If signals are not finite, smaller than a kernel, or of other channels than before.
         """
         self._validate_params()
-        if not is_list_of_signals(X, self._n_axes):
+        X = listed(X)
+        if not is_list_of_signals(X):
             return super().partial_fit(X)
         with unchanged_unless_learned(self):
-            for _, signals in self._groups(X):
-                super().partial_fit(signals if np.ndim(X[0]) > self._n_axes else signals[..., 0])
+            for indices, _ in self._groups(X):
+                super().partial_fit([X[i] for i in indices])
         return self
 
     def _validated_batch(self, X, reset):
@@ -321,7 +337,8 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         mask : array-like of bool, or list of arrays, or None, default=None
             Where X was seen, of the shape of X or of one signal, with or without its channels. What X holds where it
             is False plays no part, and may be NaN. Codes are then found by FISTA, which rests once no entry of its
-            gradient mapping exceeds ``code_tol`` ("auto": 1e-3) times the largest entry of its gradient at zero.
+            gradient mapping exceeds ``code_tol`` ("auto": 1e-3) times the largest entry of its gradient at zero. They
+            are not drawn to a prediction, since an encoder has none for signals with holes.
 
         Returns
         -------
@@ -336,10 +353,12 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         check_is_fitted(self)
         if mask is not None and getattr(self, "inference", "argmin") == "encoder":
             raise ValueError("mask needs inference='argmin': an encoder cannot leave out what was not seen.")
-        if is_list_of_signals(X, self._n_axes):
+        X = listed(X)
+        if is_list_of_signals(X):
             return self._encode_list(X, mask)
         seen = None
         if mask is not None:
+            _check_feature_names(self, X, reset=False)
             X, seen = self._without_hidden(np.array(X), mask)
         return self._maps(self._of_any_size(X), seen)
 
@@ -454,7 +473,8 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
             If codes are rows and were pooled, or X has the wrong shape.
         """
         check_is_fitted(self)
-        if is_list_of_signals(X, self._n_axes):
+        X = listed(X)
+        if is_list_of_signals(X):
             return [self._decoded(maps[None])[0] for maps in X]
         if n_dimensions(X) == self._n_axes + 2:
             return self._decoded(X)

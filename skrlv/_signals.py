@@ -1,6 +1,7 @@
 """Beside validation: signals with any number of axes, pieces of them, and what is asked of their sizes."""
 
 import math
+from collections.abc import Iterable, Sequence
 from itertools import product
 from numbers import Integral
 
@@ -41,11 +42,22 @@ def pooled(z, windows):
     return z
 
 
-def is_list_of_signals(X, n_axes):
-    """Whether X is a list of arrays, each a signal: with as many axes as a kernel, or with channels behind them."""
-    if not isinstance(X, list | tuple) or not len(X) or not all(hasattr(x, "ndim") for x in X):
-        return False
-    return n_axes > 1 or len({np.shape(x) for x in X}) > 1
+def listed(X):
+    """Signals one after the other, in whatever holds them, as a list; arrays, frames and lists as they are."""
+    if hasattr(X, "shape"):
+        held = len(X.shape) == 1 and getattr(X.dtype, "kind", None) == "O"
+    else:
+        held = isinstance(X, Iterable) and not isinstance(X, Sequence) and not hasattr(X, "__array__")
+    return list(X) if held else X
+
+
+def is_list_of_signals(X):
+    """Whether X is a list of arrays, each a signal."""
+    return isinstance(X, list | tuple) and len(X) > 0 and all(getattr(x, "ndim", 0) > 0 for x in X)
+
+
+def of_one_shape(signals):
+    return len({np.shape(x) for x in signals}) == 1
 
 
 def check_sizes(name, value, lengths):

@@ -49,7 +49,8 @@ def _pictures(atoms, image_shape):
     """Atoms as (n_atoms, height, width, n_channels)."""
     shape = atoms.shape[1:] if image_shape is None else tuple(image_shape)
     height, width, n_channels = (*shape, 1) if len(shape) == 2 else shape if len(shape) == 3 else (0, 0, 0)
-    if n_channels not in (1, 3) or np.prod(atoms.shape[1:]) != height * width * n_channels:
+    held = (shape, (height, width, n_channels), (height * width * n_channels,))
+    if n_channels not in (1, 3) or atoms.shape[1:] not in held or not atoms.size:
         asked = "" if image_shape is None else f" of image_shape={image_shape}"
         raise ValueError(f"atoms of shape {atoms.shape} are not pictures{asked}, of one channel or three.")
     return atoms.reshape(len(atoms), height, width, n_channels)

@@ -290,7 +290,8 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         mean = sum(float(s.sum()) for s in deviations) / sum(s.size for s in deviations)
         if not _is_list_of_images(X):  # writes n_features_in_, now that nothing can fail
             validate_data(self, X if _is_rows(X) else np.reshape(X, (len(images), -1)), skip_check_array=True)
-        self.floor_ = float(self.floor) if self.floor != "mean" else mean or 1.0
+        rounding = max(100.0 * np.finfo(image.dtype).eps * float(np.abs(image).max()) for image in images)
+        self.floor_ = float(self.floor) if self.floor != "mean" else max(mean, rounding) or 1.0
         return self
 
     def transform(self, X):

@@ -247,11 +247,51 @@ def test_lists_of_signals_of_different_sizes(images, rng):
     stream.partial_fit(images)
     stream.partial_fit(images[:, :6])
     assert stream.n_iter_ == len(stream.energy_history_) == 5
-    learned = clone(model).fit(several)
+    with pytest.warns(UserWarning, match=r"pieces of \(5, 4\), since the smallest"):
+        learned = clone(model).fit(several)
     assert learned.signal_shape_ == (5, 4)
     assert [z.shape for z in learned.encode(several)] == [z.shape for z in maps]
     series = [rng.standard_normal(50), rng.standard_normal(40)]
     assert [z.shape for z in coder(5).fit(series).encode(series)] == [(46, 4), (36, 4)]
+
+
+def test_whatever_holds_signals_none_is_lost(images):
+    model = ConvSparseCoder(6, (3, 3), lmbda=0.3, max_iter=2, random_state=0).fit(images)
+    several = [images[0], images[1][:5], images[2]]
+    objects = np.empty(3, dtype=object)
+    objects[:] = several
+    expected = model.encode(several)
+    for held in (objects, (x for x in several), dict(enumerate(several)).values(), tuple(several)):
+        for found, z in zip(model.encode(held), expected, strict=True):
+            np.testing.assert_array_equal(found, z)
+    np.testing.assert_array_equal(model.transform(x for x in images), model.transform(images))
+
+
+def test_series_may_have_another_length_than_those_of_fit(rng):
+    model = coder(5).fit(some((60,), rng))
+    others = list(rng.standard_normal((3, 40)))
+    for n in (1, 3):
+        maps = model.encode(others[:n])
+        assert [z.shape for z in maps] == [(36, 4)] * n
+        assert [x.shape for x in model.inverse_transform(maps)] == [(40,)] * n
+    for more in (others, others[:1], [others[0], others[1][:30]]):
+        model.partial_fit(more)
+    assert model.n_iter_ == 3 + 4
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lists_keep_the_dtype_of_their_signals(dtype, images):
+    X = list(images.astype(dtype))
+    model = ConvSparseCoder(6, (3, 3), lmbda=0.3, max_iter=2, random_state=0).fit(X)
+    assert model.components_.dtype == model.transform(X).dtype == model.encode(X)[0].dtype == dtype
+
+
+def test_columns_are_checked_beside_a_mask(images):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(images.reshape(60, -1), columns=[f"pixel {i}" for i in range(64)])
+    model = ConvSparseCoder(6, (3, 3), lmbda=0.3, signal_shape=(8, 8), max_iter=2, random_state=0).fit(frame)
+    with pytest.raises(ValueError, match="feature names"):
+        model.encode(frame[frame.columns[::-1]], mask=np.ones((8, 8), bool))
 
 
 def test_stream_of_batches_learns(images):

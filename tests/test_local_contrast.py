@@ -99,3 +99,10 @@ def test_wrong_input_is_told(params, X, message):
     assert not hasattr(normalizer, "n_features_in_")
     with pytest.raises(NotFittedError):
         normalizer.transform(np.ones((2, 5, 5)))
+
+
+@pytest.mark.parametrize("level", [0.1, 200.0, 1e20])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_of_a_flat_image_is_no_contrast(dtype, level):
+    X = np.full((2, 16, 16), level, dtype=dtype)
+    assert np.abs(LocalContrastNormalizer().fit_transform(X)).max() <= 0.05

@@ -31,7 +31,10 @@ def test_three_channels_are_colours_about_mid_grey(rng):
     np.testing.assert_array_equal(sheet[0], 1.0)
 
 
-@pytest.mark.parametrize(("shape", "image_shape"), [((4, 6), (2, 2)), ((4, 6), None), ((4, 2, 3, 2), None)])
+@pytest.mark.parametrize(
+    ("shape", "image_shape"),
+    [((4, 6), (2, 2)), ((4, 6), None), ((4, 2, 3, 2), None), ((4, 3, 2), (2, 3)), ((0, 2, 2), None)],
+)
 def test_what_is_no_picture_is_refused(shape, image_shape):
     with pytest.raises(ValueError, match="are not pictures"):
         plot_atoms(np.zeros(shape), image_shape)
