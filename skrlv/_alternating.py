@@ -10,7 +10,13 @@ from sklearn.utils import check_random_state
 from skrlv._arrays import to_numpy
 from skrlv._compat import _fit_context
 from skrlv._threads import dense
-from skrlv.base import LatentVariableModel, of_those_not_converged, unchanged_unless_learned, warn_unless_converged
+from skrlv.base import (
+    LatentVariableModel,
+    of_those_not_converged,
+    unchanged_unless_learned,
+    warn_unless_converged,
+    warn_user,
+)
 from skrlv.inference import joined
 from skrlv.learning import minibatches
 
@@ -67,6 +73,11 @@ class AlternatingModel(LatentVariableModel):
                 warn_unless_converged(solution, self._remedy)
             if first:
                 self._review(X)
+                if isinstance(self.lmbda, str) and not abs(X).max():
+                    warn_user(
+                        f"The first batch is all zeros, which gives lmbda={self.lmbda!r} no unit: it stays "
+                        f"{self.lmbda_:.3g} for the whole stream."
+                    )
         return self
 
     def _validated_batch(self, X, reset):

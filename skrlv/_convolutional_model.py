@@ -76,6 +76,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
             check_is_fitted(self)
             self._refuse_one_signal(X)
         X = listed(X)
+        _refuse_no_signals(X)
         if is_list_of_signals(X):
             if of_one_shape(X):
                 X = np.stack(X)  # check_array would make float64 of a list
@@ -186,14 +187,41 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
                 raise ValueError(f"X[{index}] has shape {signal.shape}, but signal_shape_={fitted} has other channels.")
             self._check_fit(signal.shape, self._least_size)
             groups.setdefault((signal.shape, signal.dtype), []).append((index, signal))
-        if not groups:
-            raise ValueError("X is an empty list: 0 samples.")
+        channels = {shape[self._n_axes :]: members[0][0] for (shape, _), members in groups.items()}
+        if len(channels) > 1:
+            told = ", ".join(f"{part[0] if part else 'no axis'} (X[{index}])" for part, index in channels.items())
+            raise ValueError(f"The signals of X differ in their channels: {told}.")
         return [
             ([index for index, _ in members], self._with_channels(np.stack([x for _, x in members]), shape))
             for (shape, _), members in groups.items()
         ]
 
     # Learning
+
+    def fit(self, X, y=None):
+        r"""Learn the kernels from X, and the encoder where there is one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, \*spatial[, n_channels]), or list of arrays
+            Signals, float32 or float64; other dtypes become float64. Of a list of signals of different sizes all are
+            cut in crops of one size.
+        y : None
+            Ignored, for scikit-learn's pipelines.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. A fit that fails leaves it as it was, and so does one that is interrupted before its
+            first complete step; interrupted later, it keeps the last one.
+
+        Raises
+        ------
+        ValueError
+            If signals are not finite, smaller than a kernel, of several numbers of channels, or of another shape than
+            ``signal_shape``, or a parameter is out of its range.
+        """
+        return super().fit(X)
 
     def _given_atoms(self, name, X):
         kernels = getattr(self, name)
@@ -203,8 +231,8 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         n_axes, n_channels = self._n_axes, X.shape[-1]
         if kernels.ndim not in (n_axes + 1, n_axes + 2):
             raise ValueError(
-                f"{name} has {kernels.ndim} dimensions, but must be (n_components, {n_axes} axes of kernel_size"
-                "[, n_channels])."
+                f"{name} has {kernels.ndim} dimensions, but must be (n_components, {n_axes} axes[, n_channels]): "
+                f"kernel_size={self.kernel_size} says how many axes there are."
             )
         if math.prod(kernels.shape[n_axes + 1 :]) != n_channels:
             raise ValueError(f"{name} has shape {kernels.shape}, but X has {n_channels} channels.")
@@ -221,6 +249,9 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
 
     def _rows(self, X):
         return Rows(X.reshape(len(X), -1))
+
+    def _squares_are_of(self, X):
+        return X.dtype  # kernels learn from products in it
 
     def _learned_from(self, X, rng):
         return np.ascontiguousarray(crops(X, self._crop_size(X.shape[1:-1]), rng))
@@ -281,6 +312,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         """
         self._validate_params()
         X = listed(X)
+        _refuse_no_signals(X)
         if not is_list_of_signals(X):
             return super().partial_fit(X)
         with unchanged_unless_learned(self):
@@ -388,6 +420,23 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         seen = self._mask_of(mask, self._with_channels(X, shape))
         return np.where(seen.reshape(X.shape), X, 0), seen
 
+    def transform(self, X):
+        r"""Find the codes of X, as rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, \*spatial[, n_channels])
+            Signals of the size of those in `fit`.
+
+        Returns
+        -------
+        array or CSR matrix of shape (n_samples, n_positions * n_components)
+            The maps of `encode`, in C order: column ``p * n_components + i`` is kernel i at the p-th position. With
+            ``pooling`` the positions are windows, counted likewise; those at the end of an axis may hold fewer
+            positions than the others, and give the mean of these.
+        """
+        return super().transform(X)
+
     def _maps(self, y, mask=None):
         """The maps of validated signals; mask has their shape."""
         energy = sized(self.energy_, y)
@@ -417,7 +466,7 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         shape, one = X.shape, X.shape[1:]
         allowed = {
             shape: shape, shape[:-1]: (*shape[:-1], 1), one: (1, *one), one[:-1]: (1, *one[:-1], 1),
-            (len(X), math.prod(one)): shape,
+            (len(X), math.prod(one)): shape, (math.prod(one),): (1, *one),
         }  # fmt: skip
         if mask.shape not in allowed:
             raise ValueError(
@@ -490,6 +539,49 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         decoded = to_numpy(self.energy_.decoder(self._placed(maps))).astype(maps.dtype, copy=False)
         return self._without_channels(decoded)
 
+    def energy(self, X, Z=None):
+        r"""Energy of each signal with its code.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, \*spatial[, n_channels]), or list of arrays
+            Signals; those of a list may have different sizes.
+        Z : array-like or sparse matrix of shape (n_samples, n_features_out), maps, list of maps or None, default=None
+            Codes as `transform` returns them, or maps as `encode` does; None infers them.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            E(x, z), in squared units of X, float64; infinite for a code that the model does not allow.
+
+        Raises
+        ------
+        ValueError
+            If signals or codes have the wrong shape.
+        """
+        check_is_fitted(self)
+        X, Z = listed(X), listed(Z)
+        if not is_list_of_signals(X):
+            if Z is None or n_dimensions(Z) == 2:
+                return super().energy(X, Z)
+            return self._spent_with(self._of_any_size(X), Z)
+        if Z is not None and len(Z) != len(X):
+            raise ValueError(f"Z has {len(Z)} maps, but X has {len(X)} signals.")
+        spent = np.empty(len(X))
+        for indices, group in self._groups(X):
+            spent[indices] = self._spent_with(group, None if Z is None else np.stack([Z[i] for i in indices]))
+        return spent
+
+    def _spent_with(self, y, maps):
+        """The energy of each of validated signals of one size."""
+        energy = sized(self.energy_, y)
+        if maps is not None:
+            maps = check_array(maps, allow_nd=True, dtype=_FLOATS, order="C", input_name="Z")
+            wanted = (len(y), *energy.decoder.code_shape)
+            if maps.shape != wanted:
+                raise ValueError(f"Z has maps of shape {maps.shape}, but for these signals they must have {wanted}.")
+        return self._spent_on(energy, y, maps)
+
     def score(self, X, y=None):
         r"""R^2 on pixels held out, which ranks lmbda: energies cannot, since a smaller lmbda always wins.
 
@@ -526,6 +618,11 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
         tags.input_tags.sparse = False
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _refuse_no_signals(X):
+    if isinstance(X, list | tuple) and not X:
+        raise ValueError("X is an empty list: 0 samples.")
 
 
 def sized(energy, y):

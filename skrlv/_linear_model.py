@@ -37,7 +37,7 @@ class LinearModel(LatentVariableModel):
 
     def _initial_energy(self, X, rng):
         survey = self._rows(X).survey()
-        _refuse_overflow(survey)
+        _refuse_overflow(survey, self._squares_are_of(X))
         if self.dictionary is not None and self.dictionary_init is not None:
             raise ValueError(
                 "dictionary= are atoms that stay, dictionary_init= where learning begins; give one of them."
@@ -50,6 +50,10 @@ class LinearModel(LatentVariableModel):
 
     def _rows(self, X):
         return Rows(X)
+
+    def _squares_are_of(self, X):
+        """The dtype that sums of squares of X must not overflow."""
+        return np.float64
 
     @property
     def _learns(self):
@@ -78,8 +82,8 @@ class LinearModel(LatentVariableModel):
         return self._state[name]
 
 
-def _refuse_overflow(survey):
-    if survey.largest > np.sqrt(np.finfo(np.float64).max / max(1, survey.n_rows * survey.total.size)):
+def _refuse_overflow(survey, dtype):
+    if survey.largest > np.sqrt(np.finfo(dtype).max / max(1, survey.n_rows * survey.total.size)):
         raise ValueError(
             f"X has entries of magnitude {survey.largest:.0e}, whose squares overflow. Divide X by a constant first."
         )

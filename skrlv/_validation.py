@@ -65,9 +65,11 @@ def check_codes(Z, name, n_columns, n_samples=None):
 
 
 def resolved_tol(code_tol, dtype):
-    """code_tol as a number."""
-    if code_tol == "auto":
+    """code_tol as a number; it may have been set since `fit`."""
+    if isinstance(code_tol, str) and code_tol == "auto":
         return 1e-4 if dtype == np.float32 else 1e-6
+    if not Interval(Real, 0, None, closed="neither").is_satisfied_by(code_tol):
+        raise ValueError(f"code_tol={code_tol!r} must be a number above 0, or 'auto'.")
     return float(code_tol)
 
 

@@ -237,14 +237,18 @@ class LatentVariableModel(
         array of shape (n_samples,)
             E(x, z), in squared units of X, float64; infinite for a code that the model does not allow.
         """
-        X, energy = self._validated(X), self.energy_
+        X = self._validated(X)
+        z = None if Z is None else self._validated_codes(Z, "Z", X.shape[0])
+        return self._spent_on(self.energy_, X, z)
+
+    def _spent_on(self, energy, X, z=None):
+        """The energy of each validated row with its code, with the one that is found where there is none."""
 
         def spent(x, z):
             return to_numpy(energy(self._placed(x), self._placed(z)))
 
-        if Z is None:
+        if z is None:
             return self._kept_of_codes(energy, X, spent)
-        z = self._validated_codes(Z, "Z", X.shape[0])
         return np.concatenate(self._each_block(lambda rows: spent(dense(X[rows]), z[rows]), len(z)))
 
     def score_samples(self, X):

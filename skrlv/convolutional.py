@@ -63,8 +63,8 @@ class ConvSparseCoder(ConvolutionalModel):
     positive : bool, default=False
         Whether codes are non-negative.
     dictionary : array-like of shape (n_components, \*kernel_size[, n_channels]) or None, default=None
-        Kernels to use as they are; their number and size are then taken from here, ``fit`` only validates, and
-        ``n_iter_`` is 0. None learns them.
+        Kernels to use as they are; their number and size are then taken from here, though not how many axes they
+        have, which is the length of ``kernel_size``. ``fit`` only validates, and ``n_iter_`` is 0. None learns them.
     dictionary_init : array-like of shape (n_components, \*kernel_size[, n_channels]) or None, default=None
         Kernels to start from, copied and scaled to unit norm; None takes random windows of X.
     pooling : tuple of int or int, or None, default=None
@@ -72,7 +72,8 @@ class ConvSparseCoder(ConvolutionalModel):
         side; None gives the maps themselves.
     crop_size : tuple of int or int, "auto" or None, default="auto"
         Size of the pieces that learning cuts from signals that are larger, side by side from a random place on, so
-        that a batch fits into memory. "auto" is about 16,384 pixels, None cuts nothing.
+        that a batch fits into memory; at least twice the size of a kernel. "auto" is about 16,384 pixels, None cuts
+        nothing.
     max_iter : int, default=50
         Most passes over the data.
     batch_size : int or "auto", default="auto"

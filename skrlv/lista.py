@@ -291,8 +291,6 @@ class LISTAEncoder(EncoderModel, DictionaryModel):
         ConvergenceWarning
             Once, if codes did not reach ``code_tol``.
         """
-        if code_tol != "auto" and not Interval(Real, 0, None, closed="neither").is_satisfied_by(code_tol):
-            raise ValueError(f"code_tol={code_tol!r} must be a number above 0, or 'auto'.")
         X, exact, encoder = self._validated(X), self._exact_energy(), self.encoder_
         tol = resolved_tol(code_tol, X.dtype)
 

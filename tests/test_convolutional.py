@@ -475,3 +475,51 @@ def test_zero_signals_have_zero_codes(images):
     assert not model.encode(blank).any()
     np.testing.assert_array_equal(model.energy(blank), 0.0)
     assert np.isfinite(ConvSparseCoder(4, (3, 3), max_iter=2).fit(blank).components_).all()
+
+
+def test_energies_of_lists_and_of_maps(images, rng):
+    """Each signal's own, whatever the others' sizes, with codes as rows or as maps."""
+    model = ConvSparseCoder(4, (3, 3), lmbda=0.3, max_iter=2, random_state=0).fit(images)
+    np.testing.assert_array_equal(model.energy(images, model.encode(images)), model.energy(images))
+    signals = [images[0], rng.random((9, 12)), images[1], rng.random((9, 12))]
+    maps = model.encode(signals)
+    expected = [
+        0.5 * np.sum((x - model.inverse_transform(z[None])[0]) ** 2) + 0.3 * np.abs(z).sum()
+        for x, z in zip(signals, maps, strict=True)
+    ]
+    np.testing.assert_allclose(model.energy(signals, maps), expected, rtol=1e-9)
+    np.testing.assert_allclose(model.energy(signals), expected, rtol=1e-9)
+    np.testing.assert_allclose(model.score_samples(signals), -np.array(expected), rtol=1e-9)
+    with pytest.raises(ValueError, match="4 signals"):
+        model.energy(signals, maps[:2])
+    with pytest.raises(ValueError, match="must have"):
+        model.energy(signals, maps[::-1])
+
+
+def test_what_cannot_be_learned_from_is_told(images):
+    for X, message in (
+        ([], "empty list"),
+        ([images[0], np.ones((8, 8, 3))], "differ in their channels"),
+        ((1e25 * images).astype(np.float32), "overflow"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ConvSparseCoder(4, (3, 3)).fit(X)
+    with pytest.raises(ValueError, match="empty list"):
+        ConvSparseCoder(4, (3, 3)).partial_fit([])
+    with pytest.warns(UserWarning, match="no unit"):
+        ConvSparseCoder(4, (3, 3)).partial_fit(np.zeros_like(images[:4]))
+
+
+def test_a_tolerance_set_after_fit_is_checked(images):
+    model = ConvSparseCoder(4, (3, 3), lmbda=0.3, max_iter=2, random_state=0).fit(images)
+    for tol in (-1.0, 0, True, "high"):
+        with pytest.raises(ValueError, match="code_tol"):
+            model.set_params(code_tol=tol).encode(images)
+
+
+def test_a_flat_mask_is_that_of_rows(images):
+    rows = images.reshape(len(images), -1)
+    model = ConvSparseCoder(4, (3, 3), lmbda=0.3, signal_shape=(8, 8), max_iter=2, random_state=0).fit(rows)
+    seen = np.arange(64) % 3 > 0
+    expected = model.encode(rows, mask=seen.reshape(8, 8))
+    np.testing.assert_array_equal(model.encode(rows, mask=seen), expected)
