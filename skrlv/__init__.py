@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from skrlv.sparse_coding import FISTACoder, SparseCoder
     from skrlv.sparse_coding_cv import SparseCoderCV
     from skrlv.sparse_encoding import lmbda_path, sparse_encode
+    from skrlv.variational import VariationalAutoencoder
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,7 @@ _HOMES = {
     "PredictiveSparseDecomposition": "predictive",
     "SparseCoder": "sparse_coding",
     "SparseCoderCV": "sparse_coding_cv",
+    "VariationalAutoencoder": "variational",
     "duality_gap": "metrics",
     "lmbda_grid": "metrics",
     "lmbda_max": "metrics",
@@ -39,6 +41,7 @@ __all__ = [
     "PredictiveSparseDecomposition",
     "SparseCoder",
     "SparseCoderCV",
+    "VariationalAutoencoder",
     "duality_gap",
     "lmbda_grid",
     "lmbda_max",

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from skrlv._arrays import logistic, namespace, to_device_of, zeros
+from skrlv._arrays import full, logistic, namespace, to_device_of, zeros
 
 
 def _relu(v):
-    xp = namespace(v)
-    return xp.maximum(v, xp.zeros_like(v))
+    return namespace(v).maximum(v, full((), 0.0, like=v))
 
 
 # Each bend, and its slope as a function of what it gave.
@@ -27,6 +26,26 @@ BENDS = {
     "tanh": (lambda v: namespace(v).tanh(v), lambda h: 1.0 - h**2),
     "relu": (_relu, lambda h: namespace(h).astype(h > 0.0, h.dtype)),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Data as layers like them, about zero and of spread one: x = offset + unit h."""
+
+    offset: Any  # array (n_features,), for example the mean of the data
+    unit: float
+
+    def into(self, x):
+        """Data -> h."""
+        return (x - self.offset) / self.unit
+
+    def back(self, h):
+        """h -> data."""
+        return h * self.unit + self.offset
+
+    def slope(self, dx):
+        """Gradient at the data -> gradient at h."""
+        return dx * self.unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +90,21 @@ class Layers:
 
     def vjp(self, tape, slope):
         """Way back: gradient at the output -> (gradient at x, {parameter name: gradient})."""
+        slope, gradients = self._back(tape, slope)
+        return slope @ self.weights[0].T, gradients
+
+    def gradients(self, tape, slope):
+        """What `vjp` says of the parameters alone."""
+        return self._back(tape, slope)[1]
+
+    def _back(self, tape, slope):
+        """-> (gradient at what the first layer's matrix gave, gradients)."""
         slope_of_bend, gradients = BENDS[self.activation][1], {}
         for at in reversed(range(len(self.weights))):
             gradients[f"weights_{at}"] = tape[at].T @ slope
             gradients[f"biases_{at}"] = namespace(slope).sum(slope, axis=0)
-            slope = slope @ self.weights[at].T
             if at:
-                slope = slope * slope_of_bend(tape[at])
+                slope = (slope @ self.weights[at].T) * slope_of_bend(tape[at])
         return slope, gradients
 
     @property

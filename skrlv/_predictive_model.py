@@ -9,14 +9,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._alternating import AlternatingModel
-from skrlv._arrays import squares_per_sample, to_device_of, to_numpy
+from skrlv._arrays import squares_per_sample, to_numpy
 from skrlv._encoder_model import EncoderModel, predicted
 from skrlv.base import warn_user
-from skrlv.learning import BLOWN_UP, adam_step, rms_norm
+from skrlv.learning import BLOWN_UP, adam_step, moments_of, rms_norm, with_moments, without_moments
 
 STEPS_AT_FULL_RATE = 200
 LEAST_SHARE = 1e-9  # of the first rate; an encoder that goes astray below it does not because of the rate
-_PREFIX = "adam_"
 
 
 class PredictiveModel(EncoderModel, AlternatingModel):
@@ -53,26 +52,25 @@ class PredictiveModel(EncoderModel, AlternatingModel):
         code_unit = self._data_unit / rms_norm(energy.decoder)
         gradients = encoder.vjp(tape, error / (y.shape[0] * code_unit**2))
         units = encoder.scales(self._data_unit, code_unit)
-        moments = _moments(state, error)
+        moments = moments_of(state, error)
         first_rate = self.learning_rate_init * state.get("slower", 1.0)
         rate = first_rate / np.sqrt(1.0 + moments.get("count", 0) / STEPS_AT_FULL_RATE)
         moments, parameters = adam_step(moments, encoder.parameters, gradients, rate, units)
         errors = np.append(state.get("prediction_errors", []), to_numpy(squares_per_sample(error)).mean())
-        state = state | {
-            _PREFIX + name: to_numpy(value) if np.ndim(value) else value for name, value in moments.items()
-        }
-        return state | {"prediction_errors": errors}, replace(moved, encoder=encoder.with_parameters(parameters))
+        state = with_moments(state, moments) | {"prediction_errors": errors}
+        return state, replace(moved, encoder=encoder.with_parameters(parameters))
 
     def _begun_again(self, state, energy):
         """Nothing of the batch is learned; the encoder starts anew, at a tenth of the rate."""
-        kept = {name: value for name, value in state.items() if not name.startswith(_PREFIX)}
         slower = {"slower": 0.1 * state.get("slower", 1.0)}
         if slower["slower"] < LEAST_SHARE:
             raise ValueError(
                 "The encoder predicts NaN, or codes of far too large a scale, before it has learned anything. "
                 "Give encoder= a module whose first weights make sense of these data, or scale the data."
             )
-        return kept | slower, replace(energy, encoder=self._first_encoder(energy.decoder, energy.lmbda))
+        return without_moments(state) | slower, replace(
+            energy, encoder=self._first_encoder(energy.decoder, energy.lmbda)
+        )
 
     def _review(self, X):
         super()._review(X)
@@ -96,9 +94,3 @@ def _is_lost(energy, y, prediction):
     with np.errstate(over="ignore", invalid="ignore"):
         spent = float(fit(y, prediction).mean())
     return not spent <= BLOWN_UP * 0.5 * float(squares_per_sample(y).mean())
-
-
-def _moments(state, like):
-    """Adam's, as they are kept in the state, on the device of ``like``."""
-    kept = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
-    return {name: to_device_of(value, like) if np.ndim(value) else value for name, value in kept.items()}

@@ -216,7 +216,9 @@ class LatentVariableModel(
         """
         check_is_fitted(self)
         z = self._validated_codes(X, "X")
-        return self._as_data(to_numpy(self.energy_.decoder(self._placed(z))).astype(z.dtype, copy=False))
+        energy = self.energy_
+        decoded = energy.cost.expected(energy.decoder(self._placed(z)))
+        return self._as_data(to_numpy(decoded).astype(z.dtype, copy=False))
 
     def _as_data(self, y):
         """Decoded codes in the shape of X."""

@@ -1,9 +1,11 @@
 """Floor 2: C and D, how far a decoded code is from the data (and a code from its prediction)."""
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from skrlv._arrays import double, logistic, namespace, squares_per_sample, sum_per_sample
+from skrlv._arrays import logistic, namespace, squares_per_sample, sum_per_sample
 
 
 class Cost(ABC):
@@ -21,6 +23,23 @@ class Cost(ABC):
     @abstractmethod
     def curvature(self):
         """Largest second derivative in b."""
+
+    def expected(self, b):
+        """The data that b says, in their unit."""
+        return b
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The learned arrays by name."""
+        return {}
+
+    def with_parameters(self, parameters):
+        """The same cost with other parameters, by name, put back into their range."""
+        return replace(self, **parameters) if parameters else self
+
+    def gradients(self, a, costs) -> dict[str, Any]:
+        """{parameter name: gradient of the sum of these costs, which `__call__` gave}."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -49,8 +68,61 @@ class CrossEntropy(Cost):
     curvature = 0.25
 
     def __call__(self, a, b):
-        xp, a, b = namespace(b), double(a), double(b)
-        return sum_per_sample(xp.maximum(b, xp.zeros_like(b)) - a * b + xp.log1p(xp.exp(-xp.abs(b))))
+        xp = namespace(b)  # the logarithm in the dtype of the data: it is at most log 2, whatever b
+        below = xp.astype(xp.log1p(xp.exp(-xp.abs(b))), xp.float64, copy=False)
+        return sum_per_sample(xp.maximum(b, xp.zeros_like(b)) - a * b + below)
 
     def grad(self, a, b):
         return logistic(b) - a
+
+    def expected(self, b):
+        return logistic(b)
+
+
+@dataclass(frozen=True)
+class GaussianError(Cost):
+    r"""Minus the log likelihood of data with white Gaussian noise, of which a decoded code is the mean.
+
+    .. math:: C(a, b) = \frac{1}{2 \sigma^2} \|a - b\|_2^2 + \frac{m}{2} \log(2 \pi \sigma^2)
+
+    Parameters
+    ----------
+    log_variance : float, or array of shape ()
+        :math:`\log \sigma^2`, in the unit of the data; an array, in float64, is learned.
+    lowest : float, default=-inf
+        What learning does not take it below: noise that vanishes would make data infinitely likely.
+    """
+
+    log_variance: Any
+    lowest: float = -math.inf
+
+    def __call__(self, a, b):
+        n_entries = math.prod(a.shape[1:])
+        squares = squares_per_sample(a - b) * self._precision
+        return 0.5 * squares + 0.5 * n_entries * (math.log(2.0 * math.pi) + self.log_variance)
+
+    def grad(self, a, b):
+        return (b - a) * float(self._precision)
+
+    @property
+    def curvature(self):
+        return float(self._precision)
+
+    @property
+    def _precision(self):
+        return math.exp(-float(self.log_variance))
+
+    @property
+    def parameters(self):
+        return {"log_variance": self.log_variance} if hasattr(self.log_variance, "shape") else {}
+
+    def with_parameters(self, parameters):
+        return replace(self, **{name: namespace(v).clip(v, min=self.lowest) for name, v in parameters.items()})
+
+    def gradients(self, a, costs):
+        if not self.parameters:
+            return {}
+        xp, n_entries = namespace(costs), math.prod(a.shape[1:])
+        # a cost is half a square and this constant; the slope of the square's half is minus itself
+        constant = 0.5 * n_entries * (math.log(2.0 * math.pi) + self.log_variance)
+        return {"log_variance": xp.sum(0.5 * n_entries - (costs - constant))}

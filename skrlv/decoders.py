@@ -9,6 +9,7 @@ import numpy as np
 
 from skrlv._arrays import as_kernel_takes, double, is_numpy, namespace, squares_per_sample
 from skrlv._convolution import AXES, boxed, convolve, correlate, grid, positions, spectra, tap_products
+from skrlv._layers import Scaling
 
 MOST_DENSE = 0.01  # share of non-zeros up to which drawing each is quicker than products or FFTs, of any kernels tried
 
@@ -248,6 +249,40 @@ class MaskedDecoder(LinearDecoder):
         if self.mask.shape[0] == 1:
             return self
         return replace(self, mask=namespace(self.mask).take(self.mask, rows, axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Network(Decoder):
+    r"""Dense layers behind each other, :math:`\mathrm{Dec}(z) = o + u\, \mathrm{layers}(z)`.
+
+    Parameters
+    ----------
+    layers : Layers or ModuleLayers
+        From codes (n_samples, n_components) to (n_samples, n_features).
+    scaling : Scaling or None, default=None
+        The offset o and the unit u of the data; None is zero and one.
+    """
+
+    layers: Any
+    scaling: Scaling | None = None
+
+    def __call__(self, z):
+        return self.forward(z)[0]
+
+    def forward(self, z):
+        h, tape = self.layers.forward(z)
+        return h if self.scaling is None else self.scaling.back(h), tape
+
+    def vjp(self, tape, dy):
+        return self.layers.vjp(tape, dy if self.scaling is None else self.scaling.slope(dy))
+
+    @property
+    def parameters(self):
+        return self.layers.parameters
+
+    def with_parameters(self, parameters):
+        """The same network with other parameters, by name."""
+        return replace(self, layers=self.layers.with_parameters(parameters))
 
 
 def _is_sparse(z):

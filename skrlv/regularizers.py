@@ -209,6 +209,24 @@ class L0(Regularizer):
         return namespace(v).where(height > math.sqrt(2.0 * t), v, namespace(v).zeros_like(v))
 
 
+@dataclass(frozen=True)
+class StandardNormal(Regularizer):
+    r"""Half the squared length, :math:`R(z) = \frac12 \|z\|_2^2`.
+
+    It is minus the log density of the normal law N(0, I), less the constant k/2 log(2 pi): a spring that ties every
+    code to the origin.
+    """
+
+    def __call__(self, z):
+        return 0.5 * squares_per_sample(z)
+
+    def prox(self, v, t):
+        return v / (1.0 + t)
+
+    def slope(self, z):
+        return z
+
+
 def _checked_weights(weights):
     weights = np.array(to_numpy(weights), dtype=np.float64)
     if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0.0)).all():

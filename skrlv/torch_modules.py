@@ -1,7 +1,7 @@
-"""Annex: a user's own torch module in the place of an encoder."""
+"""Annex: a user's own torch modules in the place of encoders, and of the layers of networks."""
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,8 +9,95 @@ import torch
 from skrlv.encoders import Encoder
 
 
+class _LearnedModule:
+    """A module whose parameters are one vector, learned from outside; it runs as in evaluation."""
+
+    module: Any
+    weights: Any
+
+    @property
+    def parameters(self):
+        return {"weights": self.weights}
+
+    def to_module(self):
+        """A copy of the module with the weights in it."""
+        module = deepcopy(self.module).to(self.weights.device)
+        torch.nn.utils.vector_to_parameters(self.weights.clone(), _learned(module).values())
+        return module
+
+    def _run(self, weights, x):
+        return torch.func.functional_call(self.module, self._parts(weights), (x,))
+
+    def _parts(self, weights):
+        """Everything the module holds, by name: what is learned as views of the vector, the rest as it is."""
+        learned = _learned(self.module)
+        views = weights.split([value.numel() for value in learned.values()])
+        held = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
+        parts = {name: value.detach().to(weights.device) for name, value in held.items()}
+        return parts | {name: view.view_as(learned[name]) for name, view in zip(learned, views, strict=True)}
+
+
 @dataclass(frozen=True, eq=False)
-class ModuleEncoder(Encoder):
+class ModuleLayers(_LearnedModule):
+    """A module in the place of dense layers, its gradients by autograd.
+
+    The module runs as in evaluation, and parameters that need no gradient stay as they are.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Rows (n_samples, n_in) -> (n_samples, n_out), or a tuple of parts of that. It is not changed.
+    weights : tensor of shape (n_weights,)
+        Its parameters that are learned, one after the other, in the order of ``module.parameters()``.
+    """
+
+    module: Any
+    weights: Any
+
+    @classmethod
+    def of(cls, module, n_in, n_out, like, name):
+        """The module as it is, on the device and in the dtype of ``like``; ``name`` is the parameter it came by.
+
+        Raises
+        ------
+        TypeError
+            If it is no torch module.
+        ValueError
+            If no parameter of it can be learned, or it does not take rows of n_in numbers to n_out finite ones.
+        """
+        layers = cls(*_skeleton(module, like, name))
+        for n in (1, 2):
+            _check(layers, like.new_zeros((n, n_in)), (n, n_out), name)
+        return layers
+
+    def forward(self, x):
+        weights, x = self.weights.detach().requires_grad_(), x.detach().requires_grad_()
+        with torch.enable_grad():
+            out = self._run(weights, x)
+        return out.detach(), (weights, x, out)
+
+    def vjp(self, tape, slope):
+        """Way back: gradient at the output -> (gradient at x, {parameter name: gradient})."""
+        weights, x, out = tape
+        at_weights, at_x = torch.autograd.grad(out, (weights, x), slope, retain_graph=True)
+        return at_x, {"weights": at_weights}
+
+    def gradients(self, tape, slope):
+        """What `vjp` says of the parameters alone."""
+        weights, _, out = tape
+        return {"weights": torch.autograd.grad(out, weights, slope, retain_graph=True)[0]}
+
+    def with_parameters(self, parameters):
+        """The same module with other weights."""
+        return replace(self, **parameters)
+
+    def _run(self, weights, x):
+        out = super()._run(weights, x)
+        return torch.cat(tuple(out), dim=1) if isinstance(out, tuple | list) else out
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleEncoder(_LearnedModule, Encoder):
     r"""A torch module as the encoder, its gradients by autograd.
 
     .. math:: \mathrm{Enc}(y) = \mathrm{module}(y), \quad\text{or}\quad \max(\mathrm{module}(y), 0)
@@ -43,41 +130,15 @@ class ModuleEncoder(Encoder):
         ValueError
             If no parameter of it can be learned, or it does not take rows of the data to codes of the decoder.
         """
-        if not isinstance(module, torch.nn.Module):
-            raise TypeError(f"encoder={module!r} must be a torch.nn.Module, one that is made, not its class.")
-        if not _learned(module):
-            raise ValueError("encoder= is a module without parameters that need a gradient: there is nothing to learn.")
-        skeleton = deepcopy(module).to(device="cpu", dtype=decoder.atoms.dtype).eval()
-        weights = torch.nn.utils.parameters_to_vector(_learned(skeleton).values()).detach()
-        encoder = cls(skeleton, weights.to(decoder.atoms.device), positive)
+        encoder = cls(*_skeleton(module, decoder.atoms, "encoder"), positive)
         for n in (1, 2):
-            encoder._check(torch.zeros_like(decoder.atoms[:1]).repeat(n, 1), (n, decoder.atoms.shape[0]))
+            _check(encoder, torch.zeros_like(decoder.atoms[:1]).repeat(n, 1), (n, decoder.atoms.shape[0]), "encoder")
         return encoder
-
-    def _check(self, y, shape):
-        """Refuse a module that does not take y to finite codes of that shape, which depend on its parameters."""
-        try:
-            z = torch.func.functional_call(self.module, self._parts(self.weights.detach().requires_grad_()), (y,))
-        except Exception as error:  # a module may raise anything
-            raise ValueError(f"encoder= fails on {len(y)} rows of {y.shape[1]} features: {error}") from error
-        if not isinstance(z, torch.Tensor) or z.dtype != y.dtype:
-            got = f"{z.dtype}" if isinstance(z, torch.Tensor) else type(z).__name__
-            raise ValueError(f"encoder= gives {got} for rows of {y.dtype}, but must give one tensor of that dtype.")
-        if tuple(z.shape) != shape:
-            raise ValueError(
-                f"encoder= gives codes of shape {tuple(z.shape)} for {len(y)} rows, but must give {shape}."
-            )
-        if not z.requires_grad:
-            raise ValueError(
-                "encoder= gives codes without a gradient: it detaches them, or gradients are switched off."
-            )
-        if not torch.isfinite(z).all():
-            raise ValueError("encoder= gives NaN or infinite codes for rows of zeros.")
 
     def forward(self, y):
         weights = self.weights.detach().requires_grad_()
         with torch.enable_grad():
-            z = torch.func.functional_call(self.module, self._parts(weights), (y,))
+            z = self._run(weights, y)
             z = z.clamp(min=0.0) if self.positive else z
         return z.detach(), (weights, z)
 
@@ -85,23 +146,34 @@ class ModuleEncoder(Encoder):
         weights, z = tape
         return {"weights": torch.autograd.grad(z, weights, dz, retain_graph=True)[0]}
 
-    @property
-    def parameters(self):
-        return {"weights": self.weights}
 
-    def to_module(self):
-        """A copy of the module with the weights in it."""
-        module = deepcopy(self.module).to(self.weights.device)
-        torch.nn.utils.vector_to_parameters(self.weights.clone(), _learned(module).values())
-        return module
+def _skeleton(module, like, name):
+    """-> (a copy of the module to run, its learned parameters as a vector), in the dtype of ``like``."""
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"{name}={module!r} must be a torch.nn.Module, one that is made, not its class.")
+    if not _learned(module):
+        raise ValueError(f"{name}= is a module without parameters that need a gradient: there is nothing to learn.")
+    skeleton = deepcopy(module).to(device="cpu", dtype=like.dtype).eval()
+    weights = torch.nn.utils.parameters_to_vector(_learned(skeleton).values()).detach()
+    return skeleton, weights.to(like.device)
 
-    def _parts(self, weights):
-        """Everything the module holds, by name: what is learned as views of the vector, the rest as it is."""
-        learned = _learned(self.module)
-        views = weights.split([value.numel() for value in learned.values()])
-        held = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
-        parts = {name: value.detach().to(weights.device) for name, value in held.items()}
-        return parts | {name: view.view_as(learned[name]) for name, view in zip(learned, views, strict=True)}
+
+def _check(held, x, shape, name):
+    """Refuse a module that does not take x to finite numbers of that shape, which depend on its parameters."""
+    what = "codes" if name == "encoder" else "data"
+    try:
+        out = held._run(held.weights.detach().requires_grad_(), x)
+    except Exception as error:  # a module may raise anything
+        raise ValueError(f"{name}= fails on {len(x)} rows of {x.shape[1]} features: {error}") from error
+    if not isinstance(out, torch.Tensor) or out.dtype != x.dtype:
+        got = f"{out.dtype}" if isinstance(out, torch.Tensor) else type(out).__name__
+        raise ValueError(f"{name}= gives {got} for rows of {x.dtype}, but must give one tensor of that dtype.")
+    if tuple(out.shape) != shape:
+        raise ValueError(f"{name}= gives {what} of shape {tuple(out.shape)} for {len(x)} rows, but must give {shape}.")
+    if not out.requires_grad:
+        raise ValueError(f"{name}= gives {what} without a gradient: it detaches them, or gradients are switched off.")
+    if not torch.isfinite(out).all():
+        raise ValueError(f"{name}= gives NaN or infinite {what} for rows of zeros.")
 
 
 def _learned(module):

@@ -3,6 +3,7 @@
 from skrlv.encoders.analytic import ALISTA, HyperLISTA, analytic_weights
 from skrlv.encoders.convolution import ConvolutionalEncoder
 from skrlv.encoders.encoder import Encoder, ZeroEncoder
+from skrlv.encoders.gaussian import GaussianNetwork
 from skrlv.encoders.lista import LISTA, StepLISTA
 from skrlv.encoders.one_layer import ShrinkageEncoder, TanhEncoder
 
@@ -11,6 +12,7 @@ __all__ = [
     "LISTA",
     "ConvolutionalEncoder",
     "Encoder",
+    "GaussianNetwork",
     "HyperLISTA",
     "ShrinkageEncoder",
     "StepLISTA",

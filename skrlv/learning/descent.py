@@ -7,11 +7,15 @@ Kingma, Ba, Adam: A Method for Stochastic Optimization, 2015.
 
 import math
 
-from skrlv._arrays import namespace
+import numpy as np
+
+from skrlv._arrays import is_numpy, namespace, to_device_of, to_numpy
 
 MEAN_DECAY, SQUARE_DECAY = 0.9, 0.999
 SLOWER, LOWEST = 0.3, 0.02  # the factor of one slowing down; below this share of the first rate it is over
+LEAST = 1e-8  # added to the denominator of a step
 BLOWN_UP = 10.0  # times the loss of no prediction
+_PREFIX = "adam_"
 
 
 def adam_step(moments, parameters, gradients, rate, units):
@@ -39,31 +43,67 @@ def adam_step(moments, parameters, gradients, rate, units):
     mean_weight, square_weight = 1.0 - MEAN_DECAY**count, 1.0 - SQUARE_DECAY**count
     next_moments, moved = {"count": count}, {}
     for name, value in parameters.items():
-        slope, xp = gradients[name] * units[name], namespace(value)
-        mean, square = (moments.get(f"{moment}_{name}", xp.zeros_like(value)) for moment in ("mean", "square"))
-        mean = MEAN_DECAY * mean + (1.0 - MEAN_DECAY) * slope
-        square = SQUARE_DECAY * square + (1.0 - SQUARE_DECAY) * slope**2
-        step = (mean / mean_weight) / (xp.sqrt(square / square_weight) + 1e-8)
+        mean, square = (
+            moments.get(f"{moment}_{name}", namespace(value).zeros_like(value)) for moment in ("mean", "square")
+        )
+        move = _moved_by_kernel if is_numpy(value) else _moved
+        scales = (units[name], 1.0 / mean_weight, 1.0 / square_weight, rate * units[name])
+        mean, square, moved[name] = move(value, gradients[name], mean, square, scales)
         next_moments |= {f"mean_{name}": mean, f"square_{name}": square}
-        moved[name] = value - (rate * units[name]) * step
     return next_moments, moved
+
+
+def _moved(value, slope, mean, square, scales):
+    unit, mean_scale, square_scale, rate = scales
+    slope = slope * unit
+    mean = MEAN_DECAY * mean + (1.0 - MEAN_DECAY) * slope
+    square = SQUARE_DECAY * square + (1.0 - SQUARE_DECAY) * slope**2
+    return mean, square, value - rate * ((mean * mean_scale) / (namespace(value).sqrt(square * square_scale) + LEAST))
+
+
+def _moved_by_kernel(value, slope, mean, square, scales):
+    from skrlv.kernels.descent import adam
+
+    value = np.asarray(value)
+    unit, mean_scale, square_scale, rate = scales
+    numbers = (unit, MEAN_DECAY, SQUARE_DECAY, mean_scale, square_scale, rate, LEAST)
+    given = [np.ascontiguousarray(x, value.dtype).reshape(-1) for x in (value, slope, mean, square)]
+    moved = [np.empty_like(given[0]) for _ in range(3)]
+    adam(*given, tuple(value.dtype.type(number) for number in numbers), *moved)
+    return tuple(x.reshape(value.shape) for x in moved)
+
+
+def with_moments(state, moments):
+    """The state of a stream, with Adam's moments as NumPy arrays in it."""
+    return state | {_PREFIX + name: x if isinstance(x, int) else to_numpy(x) for name, x in moments.items()}
+
+
+def moments_of(state, like):
+    """Adam's moments as they are kept in the state of a stream, on the device of ``like``."""
+    kept = {name.removeprefix(_PREFIX): x for name, x in state.items() if name.startswith(_PREFIX)}
+    return {name: x if isinstance(x, int) else to_device_of(x, like) for name, x in kept.items()}
+
+
+def without_moments(state):
+    """The state of a stream before Adam's first step."""
+    return {name: x for name, x in state.items() if not name.startswith(_PREFIX)}
 
 
 class Descent:
     """Parameters on their way down, the best seen so far, and when to give up.
 
-    Losses are relative to that of no prediction at all. `step` takes one batch; `judge` the loss on data
-    that no step has seen. Where that has not gained a share ``tol`` for ``patience`` times, the rate falls to a third
-    and the way goes on from the best parameters; when the rate has become too small for it to matter, it is
-    ``settled``. A loss that is not finite, or above ten, takes the parameters back to the best and the rate to a
-    tenth.
+    Losses are relative to that of no prediction at all, or to the first. `step` takes one batch; `judge` the loss on
+    data that no step has seen. Where that has not gained a share ``tol`` of itself (of ``least``, where it is below)
+    for ``patience`` times, the rate falls to a third and the way goes on from the best parameters; when the rate has
+    become too small for it to matter, it is ``settled``. A loss that is not finite, or above ten, takes the parameters
+    back to the best and the rate to a tenth.
     """
 
-    def __init__(self, parameters, loss, *, rate, units, tol, patience):
+    def __init__(self, parameters, loss, *, rate, units, tol, patience, least=0.0):
         self.parameters = self.best = parameters
         self.rate = self._first_rate = rate
         self.best_loss, self.n_rollbacks, self.settled = loss, 0, False
-        self._units, self._tol, self._patience = units, tol, patience
+        self._units, self._tol, self._patience, self._least = units, tol, patience, least
         self._moments, self._waited, self._mark = {}, 0, math.inf
 
     def step(self, loss, gradients, allowed):
@@ -79,7 +119,7 @@ class Descent:
             return self._roll_back()
         if loss < self.best_loss:
             self.best, self.best_loss = self.parameters, loss
-        if loss < (1.0 - self._tol) * self._mark:
+        if self._mark == math.inf or loss < self._mark - self._tol * max(abs(self._mark), self._least):
             self._mark, self._waited = loss, 0
             return
         self._waited += 1

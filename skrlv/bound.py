@@ -1,0 +1,105 @@
+r"""Floor 3, beside the energy: what a variational autoencoder minimises.
+
+There D is not a penalty but the law that codes are drawn from, so it is no `Energy`.
+
+References
+----------
+Kingma, Welling, Auto-Encoding Variational Bayes, 2014. Burda, Grosse, Salakhutdinov, Importance Weighted Autoencoders,
+2016.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skrlv._arrays import double, namespace, squares_per_sample, sum_per_sample
+from skrlv.costs import Cost
+from skrlv.encoders import GaussianNetwork
+
+
+@dataclass(frozen=True, eq=False)
+class VariationalBound:
+    r"""Fuzzy balls of codes on springs.
+
+    .. math:: L(y) = \mathbb{E}_{z \sim q(z \mid y)}\, C(y, \mathrm{Dec}(z)) + \beta\, \mathrm{KL}(q(z \mid y), N(0, I))
+
+    With :math:`C = -\log p(y \mid z)` and :math:`\beta = 1` it is at least :math:`-\log p(y)`.
+
+    Parameters
+    ----------
+    encoder : GaussianNetwork
+        q.
+    decoder : Network
+        Dec.
+    cost : Cost
+        C.
+    beta : float, default=1.0
+        Strength of the spring.
+    """
+
+    encoder: GaussianNetwork
+    decoder: Any
+    cost: Cost
+    beta: float = 1.0
+
+    def loss(self, y, noise):
+        """L per sample, with one draw of the code: noise as `drawn` takes it -> (n_samples,), float64."""
+        mean, log_variance = self.encoder(y)
+        spread = self.cost(y, self.decoder(drawn(mean, log_variance, noise)))
+        return spread + self.beta * sum_per_sample(divergence(mean, log_variance))
+
+    def log_weights(self, y, noise):
+        r""":math:`\log p(y, z) - \log q(z \mid y)` of codes drawn: noise (n_draws, n_components), the same for all rows.
+
+        Its mean over draws is the evidence lower bound (the ELBO), and :math:`\log` of the mean of its exponential the
+        importance weighted one. Returns (n_draws, n_samples), float64.
+        """
+        xp = namespace(y)
+        mean, log_variance = self.encoder(y)
+        volume = 0.5 * sum_per_sample(log_variance)
+        weights = []
+        for draw in range(noise.shape[0]):
+            e = noise[draw : draw + 1, :]
+            z = drawn(mean, log_variance, e)
+            weights.append(
+                0.5 * (squares_per_sample(e) - squares_per_sample(z)) + volume - self.cost(y, self.decoder(z))
+            )
+        return xp.stack(weights)
+
+    @property
+    def parameters(self):
+        """The learned arrays of all three, by name."""
+        return {f"{part}.{name}": value for part in _PARTS for name, value in getattr(self, part).parameters.items()}
+
+    def with_parameters(self, parameters):
+        """The same with other parameters, by name."""
+        return replace(self, **{part: getattr(self, part).with_parameters(_of(part, parameters)) for part in _PARTS})
+
+
+_PARTS = ("encoder", "decoder", "cost")
+
+
+def _of(part, parameters):
+    return {name.removeprefix(f"{part}."): value for name, value in parameters.items() if name.startswith(f"{part}.")}
+
+
+def drawn(mean, log_variance, noise):
+    """Codes from balls: noise of N(0, I), of the shape of the codes or the same for all of them."""
+    return mean + namespace(mean).exp(0.5 * log_variance) * noise
+
+
+def divergence(mean, log_variance):
+    r"""KL of each entry's ball from N(0, 1), :math:`\frac12 (\sigma^2 + \mu^2 - 1 - \log \sigma^2)`, like mean."""
+    return 0.5 * (namespace(mean).expm1(log_variance) - log_variance + mean**2)
+
+
+def importance_bound(log_weights, n_samples):
+    """Bound on log p(y) from log weights (n_draws, n_rows): the mean over groups of n_samples draws each.
+
+    Within a group, the logarithm of the mean weight; one draw per group is the ELBO.
+    """
+    xp = namespace(log_weights)
+    groups = xp.reshape(double(log_weights), (-1, n_samples, log_weights.shape[1]))
+    top = xp.max(groups, axis=1, keepdims=True)
+    means = xp.log(xp.sum(xp.exp(groups - top), axis=1)) - math.log(n_samples) + top[:, 0, :]
+    return xp.mean(means, axis=0)
