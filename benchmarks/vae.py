@@ -9,6 +9,7 @@ medians over all passes; what is compiled at first use is compiled before. The b
 """
 
 import argparse
+import itertools
 import os
 import platform
 import statistics
@@ -101,7 +102,8 @@ class OurPasses:
         self.vae, self._rng, self._X = model(seed, batch, n_passes), np.random.RandomState(seed), X
         energy = self.vae._begin(self.vae._validated(X, reset=True), self._rng)
         self._learned = self.vae._learner(X, energy, self._rng)
-        self._learned._mean_loss = lambda bound: 0.0  # nothing is held out by the peer either
+        losses = itertools.count(0, -1)  # nothing is judged by the peer either: each pass is taken for the best
+        self._learned._mean_loss = lambda bound: next(losses)
         self._begun = energy.parameters
 
     def run(self):

@@ -19,6 +19,12 @@ def _relu(v):
     return namespace(v).maximum(v, full((), 0.0, like=v))
 
 
+def _affine(x, weights, biases):
+    h = x @ weights
+    h += biases
+    return h
+
+
 # Each bend, and its slope as a function of what it gave.
 BENDS = {
     "identity": (lambda v: v, lambda h: namespace(h).ones_like(h)),
@@ -84,9 +90,9 @@ class Layers:
         """Run and keep what the way back needs: x -> (out, tape)."""
         bend, tape = BENDS[self.activation][0], [x]
         *hidden, last = zip(self.weights, self.biases, strict=True)
-        for weights, biases in hidden:
-            tape.append(bend(tape[-1] @ weights + biases))
-        return tape[-1] @ last[0] + last[1], tape
+        for layer in hidden:
+            tape.append(bend(_affine(tape[-1], *layer)))
+        return _affine(tape[-1], *last), tape
 
     def vjp(self, tape, slope):
         """Way back: gradient at the output -> (gradient at x, {parameter name: gradient})."""

@@ -49,10 +49,11 @@ class VariationalBound:
         return spread + self.beta * sum_per_sample(divergence(mean, log_variance))
 
     def log_weights(self, y, noise):
-        r""":math:`\log p(y, z) - \log q(z \mid y)` of codes drawn: noise (n_draws, n_components), the same for all rows.
+        r""":math:`\log p(y, z) - \log q(z \mid y)` of codes that are drawn.
 
-        Its mean over draws is the evidence lower bound (the ELBO), and :math:`\log` of the mean of its exponential the
-        importance weighted one. Returns (n_draws, n_samples), float64.
+        The noise, (n_draws, n_components), is the same for all rows. Its mean over draws is the evidence lower bound
+        (the ELBO), and :math:`\log` of the mean of its exponential the importance weighted one. Returns
+        (n_draws, n_samples), float64.
         """
         xp = namespace(y)
         mean, log_variance = self.encoder(y)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any
 
-from skrlv._arrays import logistic, namespace, squares_per_sample, sum_per_sample
+from skrlv._arrays import full, logistic, namespace, squares_per_sample, sum_per_sample
 
 
 class Cost(ABC):
@@ -35,7 +35,7 @@ class Cost(ABC):
 
     def with_parameters(self, parameters):
         """The same cost with other parameters, by name, put back into their range."""
-        return replace(self, **parameters) if parameters else self
+        return self
 
     def gradients(self, a, costs) -> dict[str, Any]:
         """{parameter name: gradient of the sum of these costs, which `__call__` gave}."""
@@ -68,9 +68,11 @@ class CrossEntropy(Cost):
     curvature = 0.25
 
     def __call__(self, a, b):
-        xp = namespace(b)  # the logarithm in the dtype of the data: it is at most log 2, whatever b
-        below = xp.astype(xp.log1p(xp.exp(-xp.abs(b))), xp.float64, copy=False)
-        return sum_per_sample(xp.maximum(b, xp.zeros_like(b)) - a * b + below)
+        xp = namespace(b)
+        spent = xp.log1p(xp.exp(-xp.abs(b)))  # at most log 2: no dtype loses it
+        spent += xp.maximum(b, full((), 0.0, like=b))
+        spent -= a * b
+        return sum_per_sample(spent)
 
     def grad(self, a, b):
         return logistic(b) - a
@@ -102,7 +104,8 @@ class GaussianError(Cost):
         return 0.5 * squares + 0.5 * n_entries * (math.log(2.0 * math.pi) + self.log_variance)
 
     def grad(self, a, b):
-        return (b - a) * float(self._precision)
+        precision = self._precision
+        return (b - a) * (namespace(b).astype(precision, b.dtype) if self.parameters else precision)
 
     @property
     def curvature(self):
@@ -110,7 +113,9 @@ class GaussianError(Cost):
 
     @property
     def _precision(self):
-        return math.exp(-float(self.log_variance))
+        if not self.parameters:
+            return math.exp(-self.log_variance)
+        return namespace(self.log_variance).exp(-self.log_variance)
 
     @property
     def parameters(self):

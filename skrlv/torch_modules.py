@@ -65,7 +65,8 @@ class ModuleLayers(_LearnedModule):
         ValueError
             If no parameter of it can be learned, or it does not take rows of n_in numbers to n_out finite ones.
         """
-        layers = cls(*_skeleton(module, like, name))
+        skeleton, weights = _skeleton(module, like, name)
+        layers = cls(skeleton, weights)
         for n in (1, 2):
             _check(layers, like.new_zeros((n, n_in)), (n, n_out), name)
         return layers
@@ -130,7 +131,8 @@ class ModuleEncoder(_LearnedModule, Encoder):
         ValueError
             If no parameter of it can be learned, or it does not take rows of the data to codes of the decoder.
         """
-        encoder = cls(*_skeleton(module, decoder.atoms, "encoder"), positive)
+        skeleton, weights = _skeleton(module, decoder.atoms, "encoder")
+        encoder = cls(skeleton, weights, positive)
         for n in (1, 2):
             _check(encoder, torch.zeros_like(decoder.atoms[:1]).repeat(n, 1), (n, decoder.atoms.shape[0]), "encoder")
         return encoder

@@ -215,7 +215,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         super()._validate_params()
         check_device(self.device)
         sizes = self._hidden_sizes
-        if not all(isinstance(size, Integral) and not isinstance(size, bool) and size > 0 for size in sizes):
+        if not all(isinstance(size, Integral) and not isinstance(size, bool) and int(size) > 0 for size in sizes):
             raise ValueError(
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r} must hold whole numbers > 0, one per hidden layer."
             )
@@ -284,9 +284,8 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     def _bound(self, inward, outward, log_variance):
         """The letters put together: layers of the encoder and the decoder, and the noise."""
         kind = self._kind
-        cost = CrossEntropy()
-        if kind["likelihood"] == "gaussian":
-            cost = GaussianError(log_variance, 2.0 * math.log(LEAST_NOISE * self._scaling["unit"]))
+        lowest = 2.0 * math.log(LEAST_NOISE * self._scaling["unit"])
+        cost = GaussianError(log_variance, lowest) if kind["likelihood"] == "gaussian" else CrossEntropy()
         encoder = GaussianNetwork(inward, kind["n_components"], kind["learn_variance"], self._scaling_for(inward))
         return VariationalBound(encoder, Network(outward, self._scaling_for(outward)), cost, self.lmbda_)
 

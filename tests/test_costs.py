@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import bernoulli
+from scipy.stats import bernoulli, norm
 
 from skrlv._arrays import to_device, to_numpy
-from skrlv.costs import CrossEntropy, SquaredError
+from skrlv.costs import CrossEntropy, GaussianError, SquaredError
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import fista
@@ -24,7 +24,12 @@ def test_squares_that_float32_cannot_hold(scale, device, rng):
     np.testing.assert_allclose(cost, 0.5 * np.sum((a.astype(float) - b.astype(float)) ** 2, axis=(1, 2)), rtol=1e-6)
 
 
-COSTS = {"squared error": SquaredError(), "cross-entropy": CrossEntropy()}
+COSTS = {
+    "squared error": SquaredError(),
+    "cross-entropy": CrossEntropy(),
+    "Gaussian": GaussianError(0.7),
+    "Gaussian, learned": GaussianError(np.asarray(-0.4)),
+}
 every_cost = pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
 
 
@@ -72,3 +77,30 @@ def test_codes_of_least_cross_entropy(rng):
     np.testing.assert_allclose(slope[z != 0], -1.5 * np.sign(z[z != 0]), atol=1e-6)
     assert np.abs(slope[z == 0]).max() <= 1.5 + 1e-6
     assert 0.05 < np.mean(z != 0) < 0.95
+
+
+def test_gaussian_error_is_minus_the_log_likelihood(rng):
+    a, b = rng.normal(size=(2, 5, 8))
+    expected = -norm.logpdf(a, b, np.exp(0.35)).sum(axis=1)
+    np.testing.assert_allclose(GaussianError(0.7)(a, b), expected, rtol=1e-12)
+
+
+@every_cost
+def test_gradients_of_what_is_learned(cost, rng):
+    a, b, h = rng.uniform(size=(4, 6)), rng.normal(size=(4, 6)), 1e-6
+    gradients = cost.gradients(a, cost(a, b))
+    assert gradients.keys() == cost.parameters.keys()
+    for name, value in cost.parameters.items():
+        ahead, behind = (cost.with_parameters({name: value + sign * h})(a, b).sum() for sign in (1, -1))
+        np.testing.assert_allclose(gradients[name], (ahead - behind) / (2 * h), rtol=1e-7)
+
+
+def test_noise_does_not_vanish():
+    cost = GaussianError(np.asarray(0.0), lowest=-3.0).with_parameters({"log_variance": np.asarray(-50.0)})
+    assert cost.log_variance == -3.0
+
+
+def test_what_is_expected_of_a_decoded_code():
+    b = np.array([[-1.0, 0.0, 2.0]])
+    np.testing.assert_allclose(CrossEntropy().expected(b), expit(b), rtol=1e-12)
+    np.testing.assert_array_equal(SquaredError().expected(b), b)

@@ -13,9 +13,10 @@ from skrlv.inference import proximal_gradient as pg
 from skrlv.inference.homotopy import scratch
 from skrlv.inference.least_angle import _whole_vectors
 from skrlv.inference.problem import lasso_problem
-from skrlv.kernels import homotopy, lasso
+from skrlv.kernels import descent, homotopy, lasso
 from skrlv.regularizers import L1, ElasticNet
 
+SCALES = (0.5, 0.9, 0.999, 4.0, 300.0, 1e-2, 1e-8)  # of Adam
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
@@ -28,6 +29,18 @@ def test_add_columns(n_non_zero, dtype, rng):
     expected = out + gram @ weights
     lasso.add_columns(gram, weights, out)
     np.testing.assert_allclose(out, expected, rtol=100 * np.finfo(dtype).eps, atol=100 * np.finfo(dtype).eps)
+
+
+@dtypes
+def test_adam(dtype, rng):
+    value, slope, mean = rng.normal(size=(3, 1003)).astype(dtype)
+    square, (unit, decay, forget, mean_scale, square_scale, rate, least) = rng.random(1003).astype(dtype), SCALES
+    moved = np.empty((3, 1003), dtype)
+    descent.adam(value, slope, mean, square, tuple(map(dtype, SCALES)), *moved)
+    mean = decay * mean + (1 - decay) * unit * slope
+    square = forget * square + (1 - forget) * (unit * slope) ** 2
+    twin = mean, square, value - rate * mean * mean_scale / (np.sqrt(square * square_scale) + least)
+    np.testing.assert_allclose(moved, twin, rtol=100 * np.finfo(dtype).eps, atol=100 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("positive", [False, True])

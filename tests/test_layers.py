@@ -75,6 +75,13 @@ def test_torch_gives_the_same_in_the_dtype_of_the_data(activation, dtype, rng):
         np.testing.assert_allclose(gradient, to_numpy(their_gradients[name]), rtol=1e-4, atol=1e-5)
 
 
+def test_gradients_alone_are_those_of_the_way_back(rng):
+    layers, x, slope = drawn("tanh", rng), rng.normal(size=(6, 5)), rng.normal(size=(6, 3))
+    tape = layers.forward(x)[1]
+    for name, gradient in layers.vjp(tape, slope)[1].items():
+        np.testing.assert_array_equal(layers.gradients(tape, slope)[name], gradient)
+
+
 def test_one_layer_is_a_matrix_and_an_offset(rng):
     layers = Layers.drawn((4, 2), "relu", np.random.RandomState(0), like=np.empty(0))
     assert layers.parameters.keys() == {"weights_0", "biases_0"}

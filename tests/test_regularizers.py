@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
-from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
+from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer, StandardNormal
 
 WEIGHTS = np.array([0.5, 2.0])
 INSTANCES = [
@@ -21,6 +22,7 @@ INSTANCES = [
         L0,
     )
 ]
+INSTANCES.append(StandardNormal())
 CONVEX = [R for R in INSTANCES if not isinstance(R, L0)]
 every_regularizer = pytest.mark.parametrize("R", INSTANCES, ids=str)
 LINE = np.arange(-120, 121) / 20.0  # all of [-6, 6], with 0 itself
@@ -64,6 +66,7 @@ def test_values_of_a_known_code(R):
     expected = {
         "L1": 7.0 if getattr(R, "weights", None) is None else 9.5,
         "L0": 2.0,
+        "StandardNormal": 12.5,
         "GroupL1": 5.0 if getattr(R, "group_size", None) == 2 else 7.0,
         "ElasticNet": 0.5 * 7 + 0.25 * 25 if getattr(R, "l1_ratio", None) == 0.5 else 0.2 * 7 + 0.4 * 25,
     }[type(R).__name__]
@@ -75,7 +78,7 @@ def test_negative_codes_cost_infinity_where_positive_is_asked(R):
     assert np.isinf(R(np.array([[1.0, -1e-9]]))[0]) == R.positive
 
 
-@every_regularizer
+@pytest.mark.parametrize("R", [R for R in INSTANCES if not isinstance(R, StandardNormal)], ids=str)
 def test_small_entries_become_exact_zeros(R):
     if isinstance(R, ElasticNet):
         assert R.prox(np.array([[0.05, -0.05]]), 1.0).any() == (R.l1_ratio < 0.05)
@@ -101,6 +104,12 @@ def test_squares_that_float32_cannot_hold(R, scale, rng):
     small = R.prox(z, t)
     assert small.dtype == np.float32
     np.testing.assert_allclose(small, R.prox(z.astype(np.float64), t), rtol=1e-5, atol=1e-6 * scale)
+
+
+def test_the_spring_is_the_normal_law_up_to_its_constant(rng):
+    z = rng.normal(size=(5, 3))
+    np.testing.assert_allclose(StandardNormal()(z) + 1.5 * np.log(2 * np.pi), -norm.logpdf(z).sum(axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(StandardNormal().slope(z), z)
 
 
 def test_groups_that_do_not_divide_the_code(rng):

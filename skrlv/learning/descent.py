@@ -10,9 +10,11 @@ import math
 import numpy as np
 
 from skrlv._arrays import is_numpy, namespace, to_device_of, to_numpy
+from skrlv._threads import each_block
 
 MEAN_DECAY, SQUARE_DECAY = 0.9, 0.999
 SLOWER, LOWEST = 0.3, 0.02  # the factor of one slowing down; below this share of the first rate it is over
+WORTH_THREADS = 2**17  # entries of all parameters together
 LEAST = 1e-8  # added to the denominator of a step
 BLOWN_UP = 10.0  # times the loss of no prediction
 _PREFIX = "adam_"
@@ -41,16 +43,26 @@ def adam_step(moments, parameters, gradients, rate, units):
     """
     count = moments.get("count", 0) + 1
     mean_weight, square_weight = 1.0 - MEAN_DECAY**count, 1.0 - SQUARE_DECAY**count
-    next_moments, moved = {"count": count}, {}
-    for name, value in parameters.items():
-        mean, square = (
-            moments.get(f"{moment}_{name}", namespace(value).zeros_like(value)) for moment in ("mean", "square")
-        )
-        move = _moved_by_kernel if is_numpy(value) else _moved
-        scales = (units[name], 1.0 / mean_weight, 1.0 / square_weight, rate * units[name])
-        mean, square, moved[name] = move(value, gradients[name], mean, square, scales)
+    names, next_moments, moved = list(parameters), {"count": count}, {}
+
+    def move(turn):
+        name = names[turn.start]
+        value, slope, unit = parameters[name], gradients[name], units[name]
+        mean, square = (_moment(moments, kind, name, value) for kind in ("mean", "square"))
+        scales = (unit, 1.0 / mean_weight, 1.0 / square_weight, rate * unit)
+        return (_moved_by_kernel if is_numpy(value) else _moved)(value, slope, mean, square, scales)
+
+    n_entries = sum(math.prod(value.shape) for value in parameters.values())
+    turns = each_block(move, len(names), None if n_entries >= WORTH_THREADS else 1, size=1)
+    for name, (mean, square, value) in zip(names, turns, strict=True):
         next_moments |= {f"mean_{name}": mean, f"square_{name}": square}
+        moved[name] = value
     return next_moments, moved
+
+
+def _moment(moments, kind, name, like):
+    kept = moments.get(f"{kind}_{name}")
+    return namespace(like).zeros_like(like) if kept is None else kept
 
 
 def _moved(value, slope, mean, square, scales):
@@ -108,7 +120,7 @@ class Descent:
 
     def step(self, loss, gradients, allowed):
         """One batch; ``allowed(parameters)`` puts the new ones back into their range."""
-        if not self._sound(loss, *gradients.values()):
+        if not self._sound(loss):  # gradients that are not finite show in the next loss
             return self._roll_back()
         self._moments, moved = adam_step(self._moments, self.parameters, gradients, self.rate, self._units)
         self.parameters = allowed(moved)

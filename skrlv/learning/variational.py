@@ -11,18 +11,18 @@ Kingma, Welling, Auto-Encoding Variational Bayes, 2014. Sonderby et al., Ladder 
 et al., Improved Variational Inference with Inverse Autoregressive Flow, 2016.
 """
 
-from functools import reduce
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from skrlv._arrays import double, is_numpy, namespace, sum_per_sample, to_numpy
-from skrlv._threads import each_block, row_blocks
+from skrlv._threads import each_block, one_blas_thread, row_blocks
 from skrlv.bound import divergence
 from skrlv.learning.descent import Descent, adam_step, moments_of, with_moments, without_moments
 from skrlv.learning.minibatches import minibatches
 
-ROWS_PER_BLOCK = 128  # of a batch: each is one thread's
+FEWEST_ROWS, MOST_ROWS = 64, 128  # of a batch that one thread takes
 ROWS_AT_ONCE = 1024
 
 
@@ -56,29 +56,24 @@ def variational_slopes(bound, y, noise, *, warmth=1.0, free_bits=0.0):
     Slopes
         (losses, divergences, gradients).
     """
-    n_samples, pull = y.shape[0], warmth * bound.beta / y.shape[0]
-
-    def predict(rows):
-        return bound.encoder.forward(y[rows, :])
-
-    def learn(rows):
-        (mean, log_variance), tape = forward[rows.start // ROWS_PER_BLOCK]
-        return _slopes_of_block(bound, y[rows, :], noise[rows, :], mean, log_variance, tape, spring, n_samples)
-
-    forward = _each(predict, y)
-    total = sum(_column_sums(divergence(*pair)) for pair, _ in forward)
-    spring = pull * _as(total / n_samples > free_bits, y) if free_bits else pull
-    losses, gradients = zip(*_each(learn, y), strict=True)
-    together = {name: reduce(_plus, (part[name] for part in gradients)) for name in gradients[0]}
-    return Slopes(namespace(y).concat(losses), total / n_samples, together)
+    n_samples = y.shape[0]
+    spring = warmth * bound.beta / n_samples
+    if free_bits:
+        total = sum(_each(lambda rows: _column_sums(divergence(*bound.encoder(y[rows, :]))), y))
+        spring = spring * namespace(y).astype(total / n_samples > free_bits, y.dtype)
+    blocks = _each(lambda rows: _slopes_of_block(bound, y[rows, :], noise[rows, :], spring, n_samples), y)
+    losses, divergences, gradients = zip(*blocks, strict=True)
+    return Slopes(namespace(y).concat(losses), sum(divergences) / n_samples, _added(gradients))
 
 
-def _slopes_of_block(bound, y, noise, mean, log_variance, tape, spring, n_samples):
-    """Losses of some rows of a batch of ``n_samples``, and their share of its gradients."""
+@np.errstate(over="ignore", invalid="ignore")  # a loss that is lost is told by its value
+def _slopes_of_block(bound, y, noise, spring, n_samples):
+    """Some rows of a batch of ``n_samples``: losses, sums of divergences, and their share of the gradients."""
     xp = namespace(y)
+    (mean, log_variance), tape = bound.encoder.forward(y)
     spread = xp.exp(0.5 * log_variance)
     decoded, decoder_tape = bound.decoder.forward(mean + spread * noise)
-    costs = bound.cost(y, decoded)
+    costs, apart = bound.cost(y, decoded), divergence(mean, log_variance)
     dz, decoder = bound.decoder.vjp(decoder_tape, bound.cost.grad(y, decoded) / n_samples)
     slopes = dz + spring * mean, 0.5 * dz * noise * spread + 0.5 * spring * (spread**2 - 1.0)
     parts = {
@@ -86,15 +81,31 @@ def _slopes_of_block(bound, y, noise, mean, log_variance, tape, spring, n_sample
         "decoder": decoder,
         "cost": {name: value / n_samples for name, value in bound.cost.gradients(y, costs).items()},
     }
-    losses = costs + bound.beta * sum_per_sample(divergence(mean, log_variance))
-    return losses, {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
+    gradients = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
+    return costs + bound.beta * sum_per_sample(apart), _column_sums(apart), gradients
 
 
 def _each(work, y):
-    """The blocks of a batch in threads; a device takes it as a whole."""
+    """The blocks of a batch in threads, cut the same way whatever their number; a device takes it as a whole."""
+    n_rows = y.shape[0]
     if is_numpy(y):
-        return each_block(work, y.shape[0], size=ROWS_PER_BLOCK)
-    return [work(slice(0, y.shape[0]))]
+        return each_block(work, n_rows, size=min(max(-(-n_rows // 2), FEWEST_ROWS), MOST_ROWS))
+    return [work(slice(0, n_rows))]
+
+
+def _added(gradients):
+    """The sum of the blocks' shares, by name, in threads too."""
+    names = list(gradients[0])
+    if len(gradients) == 1:
+        return gradients[0]
+    return dict(
+        zip(names, each_block(lambda turn: _total(gradients, names[turn.start]), len(names), size=1), strict=True)
+    )
+
+
+def _total(gradients, name):
+    first, *others = (part[name] for part in gradients)
+    return sum(others, start=first)
 
 
 def _column_sums(x):
@@ -104,14 +115,6 @@ def _column_sums(x):
 
 def _sum(x):
     return namespace(x).sum(x)
-
-
-def _as(x, like):
-    return namespace(like).astype(x, like.dtype)
-
-
-def _plus(a, b):
-    return a + b
 
 
 def variational_step(state, bound, y, noise, *, rate, warmth=1.0, free_bits=0.0):
@@ -195,8 +198,21 @@ class VariationalLearner:
 
     def run_pass(self, rng):
         """One pass over the rows: -> mean loss, each batch before its step."""
-        descent, lost, diverged = self._descent, 0.0, 0.0
+        descent = self._descent
         batches = list(minibatches(len(self._learned_from), self._batch_size, rng))
+        with one_blas_thread():  # once for all steps
+            lost, diverged = self._steps(batches, rng)
+        self._n_passes += 1
+        loss = self._mean_loss(self._given.with_parameters(descent.parameters))
+        if self._n_passes >= self._warmup:
+            descent.judge((loss - self._origin) / self._unit)
+        self._losses.append(loss)
+        self._divergences.append(diverged / len(self._learned_from))
+        return lost / len(self._learned_from)
+
+    def _steps(self, batches, rng):
+        """One step per batch: -> losses before it, and divergences, of all rows together."""
+        descent, lost, diverged = self._descent, 0.0, 0.0
         for i, batch in enumerate(batches):
             noise = self._place(rng.standard_normal((len(batch), self._given.encoder.n_components)))
             bound = self._given.with_parameters(descent.parameters)
@@ -208,13 +224,7 @@ class VariationalLearner:
             descent.step((loss - self._origin) / self._unit, slopes.gradients, self._allowed)
             lost += loss * len(batch)
             diverged += float(_sum(slopes.divergences)) * len(batch)
-        self._n_passes += 1
-        loss = self._mean_loss(self._given.with_parameters(descent.parameters))
-        if self._n_passes >= self._warmup:
-            descent.judge((loss - self._origin) / self._unit)
-        self._losses.append(loss)
-        self._divergences.append(diverged / len(self._learned_from))
-        return lost / len(self._learned_from)
+        return lost, diverged
 
     def settled(self, history, tol):
         """Whether there is nothing more to gain; never for tol = 0."""
@@ -248,21 +258,25 @@ class VariationalLearner:
     def _mean_loss(self, bound):
         """On the rows held out."""
         total = 0.0
-        with np.errstate(over="ignore", invalid="ignore"):
-            for part in _blocks(len(self._judged_by)):
-                y, noise = self._load(self._judged_by[part]), self._place(self._noise[part])
-                total += sum(float(x) for x in _each(lambda rows: _sum(bound.loss(y[rows, :], noise[rows, :])), y))  # noqa: B023
+        for part in _blocks(len(self._judged_by)):
+            y, noise = self._load(self._judged_by[part]), self._place(self._noise[part])
+            total += sum(_each(partial(_summed_loss, bound, y, noise), y))
         return total / len(self._judged_by)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _summed_loss(bound, y, noise, rows):
+    return float(_sum(bound.loss(y[rows, :], noise[rows, :])))
 
 
 def looks(bound, blocks):
     """How the balls of blocks of rows lie: the mean KL of each entry, and how far their middles vary."""
     n_rows, divergences, sums, squares = 0, 0.0, 0.0, 0.0
     for y in blocks:
-        for mean, log_variance in _each(lambda rows: bound.encoder(y[rows, :]), y):  # noqa: B023
-            n_rows += mean.shape[0]
-            divergences = divergences + to_numpy(_column_sums(divergence(mean, log_variance)))
-            sums, squares = sums + to_numpy(_column_sums(mean)), squares + to_numpy(_column_sums(double(mean) ** 2))
+        mean, log_variance = bound.encoder(y)
+        n_rows += y.shape[0]
+        divergences = divergences + to_numpy(_column_sums(divergence(mean, log_variance)))
+        sums, squares = sums + to_numpy(_column_sums(mean)), squares + to_numpy(_column_sums(double(mean) ** 2))
     variance = np.maximum(squares / n_rows - (sums / n_rows) ** 2, 0.0)
     return {"kl_per_unit": divergences / n_rows, "variance_of_means": variance}
 
