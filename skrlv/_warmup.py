@@ -4,7 +4,7 @@ import numpy as np
 
 from skrlv._validation import lasso_energy
 from skrlv.inference import coordinate_descent
-from skrlv.learning import update_atoms
+from skrlv.learning import adam_step, update_atoms
 from skrlv.sparse_coding import FISTACoder
 from skrlv.sparse_encoding import lmbda_path, sparse_encode
 
@@ -30,6 +30,7 @@ def warmup():
         sparse_encode(X, atoms, 0.5, max_error=0.9, debias=True, n_jobs=1)
         lmbda_path(X, atoms, [0.5], n_jobs=1)
         FISTACoder(dictionary=atoms, lmbda=0.5).fit(X).transform(X)
+        adam_step({}, {"atoms": atoms}, {"atoms": X}, 1e-3, {"atoms": 1.0})
     sparse_encode(X.astype(np.float32), atoms, 0.5, n_jobs=1)
     update_atoms(atoms, np.eye(2), X)
     coordinate_descent(lasso_energy(atoms, 0.5).given(X))

@@ -45,6 +45,60 @@ def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
     return ax
 
 
+def plot_balls(mean, variance, labels=None, *, ax=None):
+    r"""Draw balls of codes in a plane: each as its mean, and the ellipse one standard deviation about it.
+
+    Parameters
+    ----------
+    mean, variance : array-like of shape (n_samples, 2)
+        Of each ball, for example what ``VariationalAutoencoder.posterior`` gives; some hundreds are best to see.
+    labels : array-like of int of shape (n_samples,) or None, default=None
+        Classes, which give the colours; None draws all in one.
+    ax : matplotlib.axes.Axes or None, default=None
+        Where to draw; None makes a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With the picture.
+
+    Raises
+    ------
+    ValueError
+        If the balls are not of two dimensions, or shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.plotting import plot_balls
+    >>> ax = plot_balls([[0.0, 0.0], [2.0, 1.0]], [[1.0, 1.0], [0.1, 0.4]], labels=[0, 1])
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.collections import EllipseCollection
+
+    mean, variance = np.asarray(mean, dtype=float), np.asarray(variance, dtype=float)
+    if mean.ndim != 2 or mean.shape[1] != 2 or variance.shape != mean.shape:
+        raise ValueError(
+            f"mean of shape {mean.shape} and variance of shape {variance.shape} must both be (n_samples, 2)."
+        )
+    labels = np.zeros(len(mean), dtype=int) if labels is None else np.asarray(labels)
+    if labels.shape != (len(mean),):
+        raise ValueError(f"labels has shape {labels.shape}, but there are {len(mean)} balls.")
+    ax = ax or plt.subplots()[1]
+    colours = plt.get_cmap("tab10")(np.unique(labels, return_inverse=True)[1] % 10)
+    width, height = 2.0 * np.sqrt(variance).T
+    balls = EllipseCollection(
+        width, height, np.zeros(len(mean)), units="xy", offsets=mean, offset_transform=ax.transData,
+        facecolors=colours * [1, 1, 1, 0.15], edgecolors=colours * [1, 1, 1, 0.8], linewidths=0.5,
+    )  # fmt: skip
+    ax.add_collection(balls)
+    ax.scatter(*mean.T, s=1.0, c=colours)  # of balls too small to see
+    reach = np.concatenate([mean - np.sqrt(variance), mean + np.sqrt(variance)])
+    ax.set(xlim=(reach[:, 0].min(), reach[:, 0].max()), ylim=(reach[:, 1].min(), reach[:, 1].max()))
+    ax.set_aspect("equal")
+    return ax
+
+
 def _pictures(atoms, image_shape):
     """Atoms as (n_atoms, height, width, n_channels)."""
     shape = atoms.shape[1:] if image_shape is None else tuple(image_shape)

@@ -24,7 +24,7 @@ from skrlv.learning import VariationalLearner, looks, variational_step
 from skrlv.regularizers import StandardNormal
 
 MOST_SEEDS = 2**31 - 1
-DRAWS = 16  # of the code of a row, at least, that its bound is the mean over
+DRAWS = 32  # of the code of a row, at least, that its bound is the mean over
 LEAST_NOISE = 1e-3  # share of the spread of the data that learned noise does not fall below
 ACTIVE = 0.01  # variance of its means from which an entry of the code says something
 _MODULE = HasMethods(["state_dict", "named_parameters"])
@@ -521,8 +521,8 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Data.
         n_importance_samples : int, default=1
-            k: the more, the tighter the bound, and the longer it takes. At least 16 draws are made in all; the bound
-            is the mean over groups of k.
+            k: the more, the tighter the bound, and the longer it takes. At least 32 draws are made in all, half of them
+            mirror images of the others; the bound is the mean over groups of k.
 
         Returns
         -------
@@ -532,9 +532,9 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         if not Interval(Integral, 1, None, closed="left").is_satisfied_by(n_importance_samples):
             raise ValueError(f"n_importance_samples={n_importance_samples!r} must be a whole number > 0.")
         X, bound = self._validated(X), self.bound_
-        n_groups = -(-DRAWS // n_importance_samples)
-        rng = np.random.RandomState(self._seed)
-        noise = self._placed(rng.standard_normal((n_groups * n_importance_samples, self.n_components_)))
+        n_drawn = -(-DRAWS // (2 * n_importance_samples)) * n_importance_samples
+        half = np.random.RandomState(self._seed).standard_normal((n_drawn, self.n_components_))
+        noise = self._placed(np.concatenate([half, -half]))  # what is odd in the noise cancels
 
         def judge(rows):
             weights = bound.log_weights(self._placed(dense(X[rows])), noise)

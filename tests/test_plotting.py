@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skrlv.plotting import plot_atoms
+from skrlv.plotting import plot_atoms, plot_balls
 
 pytest.importorskip("matplotlib")
 
@@ -38,3 +38,28 @@ def test_three_channels_are_colours_about_mid_grey(rng):
 def test_what_is_no_picture_is_refused(shape, image_shape):
     with pytest.raises(ValueError, match="are not pictures"):
         plot_atoms(np.zeros(shape), image_shape)
+
+
+def test_balls_are_ellipses_of_one_deviation():
+    ax = plot_balls([[0.0, 1.0], [4.0, -2.0]], [[1.0, 4.0], [0.25, 0.0]], labels=["a", "b"])
+    balls, middles = ax.collections
+    np.testing.assert_allclose(middles.get_offsets(), balls.get_offsets())
+    np.testing.assert_allclose(balls.get_offsets(), [[0.0, 1.0], [4.0, -2.0]])
+    np.testing.assert_allclose(balls.get_widths(), [2.0, 1.0])
+    np.testing.assert_allclose(balls.get_heights(), [4.0, 0.0])
+    assert ax.get_xlim() == (-1.0, 4.5)
+    assert ax.get_ylim() == (-2.0, 3.0)
+    assert not np.array_equal(*balls.get_edgecolors()[:2])
+
+
+@pytest.mark.parametrize(
+    ("mean", "variance", "labels"),
+    [
+        (np.ones((3, 1)), np.ones((3, 1)), None),
+        (np.ones((3, 2)), np.ones((2, 2)), None),
+        (np.ones((3, 2)),) * 2 + ([1],),
+    ],
+)
+def test_balls_that_do_not_fit_are_refused(mean, variance, labels):
+    with pytest.raises(ValueError, match="shape"):
+        plot_balls(mean, variance, labels)

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from skrlv import PredictiveSparseDecomposition
+from skrlv import PredictiveSparseDecomposition, VariationalAutoencoder
 from skrlv.decoders import Dictionary
 from skrlv.encoders import TanhEncoder
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from skrlv.torch_modules import ModuleEncoder  # noqa: E402
+from skrlv._layers import Layers  # noqa: E402
+from skrlv.torch_modules import ModuleEncoder, ModuleLayers  # noqa: E402
 
 K, M, N = 5, 7, 11
 
@@ -177,3 +178,80 @@ def test_what_does_not_fit_is_refused(module, options, message, digits):
     with pytest.raises(ValueError, match=message):
         fitted.fit(digits[:300])
     assert not hasattr(fitted, "components_")
+
+
+class Pair(nn.Module):
+    """Means and log variances, as many write them."""
+
+    def __init__(self, n_features=64, n_components=3):
+        super().__init__()
+        self.mean, self.log_variance = nn.Linear(n_features, n_components), nn.Linear(n_features, n_components)
+
+    def forward(self, y):
+        return self.mean(y), self.log_variance(y)
+
+
+def vae(**options):
+    return VariationalAutoencoder(
+        3, **{"likelihood": "bernoulli", "device": "torch:cpu", "max_iter": 8, "tol": 0, "random_state": 0} | options
+    )
+
+
+def test_module_layers_are_the_layers_that_they_compute(rng):
+    ours = Layers.drawn((M, 6, K), "relu", np.random.RandomState(0), np.empty(0))
+    module = nn.Sequential(nn.Linear(M, 6), nn.ReLU(), nn.Linear(6, K)).double()
+    for layer, weights, biases in zip((module[0], module[2]), ours.weights, ours.biases, strict=True):
+        layer.weight.data, layer.bias.data = torch.as_tensor(weights.T.copy()), torch.as_tensor(biases)
+    theirs = ModuleLayers.of(module, M, K, torch.zeros(1, dtype=torch.float64), "encoder")
+    x, slope = rng.standard_normal((N, M)), rng.standard_normal((N, K))
+    (out, tape), (same, their_tape) = ours.forward(x), theirs.forward(torch.as_tensor(x))
+    np.testing.assert_allclose(same.numpy(), out, rtol=1e-12)
+    (dx, gradients), (their_dx, their_gradients) = ours.vjp(tape, slope), theirs.vjp(their_tape, torch.as_tensor(slope))
+    np.testing.assert_allclose(their_dx.numpy(), dx, rtol=1e-10)
+    names = [(f"weights_{at}", f"biases_{at}") for at in range(2)]
+    flat = np.concatenate([part for w, b in names for part in (gradients[w].T.ravel(), gradients[b])])
+    np.testing.assert_allclose(their_gradients["weights"].numpy(), flat, rtol=1e-10, atol=1e-14)
+    alone = theirs.gradients(their_tape, torch.as_tensor(slope))["weights"]
+    torch.testing.assert_close(alone, their_gradients["weights"])
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        {"encoder": network(64, 6)},
+        {"encoder": Pair()},
+        {"decoder": network(3, 64)},
+        {"encoder": network(64, 6), "decoder": network(3, 64)},
+        {"encoder": network(64, 3), "learn_variance": False},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.filterwarnings("ignore:No entry of the code")  # few passes
+def test_modules_as_networks_of_a_variational_autoencoder(modules, likelihood, digits):
+    torch.manual_seed(0)
+    fitted = vae(likelihood=likelihood, learning_rate_init=1e-2, **modules).fit(digits[:600])
+    assert fitted.energy_history_[-1] < fitted.energy_history_[0] - 1.0
+    copy = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(copy.score_samples(digits), fitted.score_samples(digits))
+    if "encoder" in modules:
+        learned = fitted.encoder_.layers.to_module()
+        out = learned(torch.as_tensor(digits))
+        mean = out[0] if isinstance(out, tuple) else out[:, :3]
+        np.testing.assert_allclose(mean.detach().numpy(), fitted.transform(digits), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": network(64, 6), "device": "cpu"}, "device= must be one of torch's"),
+        ({"encoder": network(64, 3)}, r"codes of shape \(1, 3\)"),
+        ({"decoder": network(3, 63)}, r"data of shape \(1, 63\)"),
+        ({"decoder": Detached(network(3, 64))}, "without a gradient"),
+    ],
+)
+def test_networks_that_do_not_fit_are_refused(options, message, digits):
+    fitted = vae(**options)
+    with pytest.raises(ValueError, match=message):
+        fitted.fit(digits[:300])
+    assert not hasattr(fitted, "n_iter_")

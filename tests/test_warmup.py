@@ -13,6 +13,7 @@ from skrlv import kernels
 
 # What inference and learning call; the rest they call themselves.
 WARMED = {
+    "adam",
     "coordinate_descent",
     "fista_restart",
     "gaps_of_float32",
@@ -50,6 +51,7 @@ def test_nothing_is_compiled_afterwards(dtype, rng):
     skrlv.sparse_encode(X, np.vstack([D, D]), 0.1)
     skrlv.SparseCoder(dictionary=D, lmbda=0.3).fit(X).transform(X)
     skrlv.SparseCoder(8, max_iter=2, lmbda=0.3).fit(X).score(X)
+    skrlv.VariationalAutoencoder(2, hidden_layer_sizes=(4,), max_iter=1, tol=0).fit(X)
     for regularizer in ("l1", "elastic_net"):
         skrlv.FISTACoder(8, max_iter=2, lmbda=0.3, regularizer=regularizer).fit(X)
     assert compiled() == before
