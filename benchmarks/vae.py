@@ -114,19 +114,22 @@ class OurPasses:
 
 
 class PeerPasses:
-    """The textbook's loop."""
+    """The textbook's loop, on the batches and the noise that ours gets."""
 
-    def __init__(self, X, begun, seed, batch):
-        self._y, self._rng, self._batch = torch.as_tensor(X), np.random.RandomState(1000 + seed), batch
+    def __init__(self, X, ours, batch):
+        self._y, self._batch, self._rng = torch.as_tensor(X), batch, np.random.RandomState()
+        self._rng.set_state(ours._rng.get_state())
+        self._order = torch.as_tensor(ours._learned._learned_from)
         self._peer = Peer(X.shape[1])
-        self._peer.take(begun)
+        self._peer.take(ours._begun)
         self._adam = torch.optim.Adam(self._peer.parameters(), lr=1e-3)
 
     def run(self):
-        for rows in minibatches(len(self._y), self._batch, self._rng):
-            y = self._y[torch.as_tensor(rows)]
+        for batch in minibatches(len(self._y), self._batch, self._rng):
+            y = self._y[self._order[torch.as_tensor(batch)]]
+            noise = torch.as_tensor(self._rng.standard_normal((len(batch), N_COMPONENTS)), dtype=y.dtype)
             self._adam.zero_grad()
-            self._peer.loss(y, torch.randn(len(rows), N_COMPONENTS)).backward()
+            self._peer.loss(y, noise).backward()
             self._adam.step()
 
     def parameters(self):
@@ -142,8 +145,7 @@ def bound_of(vae, parameters, X):
 def compared(train, test, seed, batch, n_passes):
     """Passes in turns: -> seconds of each and bounds after each, ours and the peer's."""
     ours = OurPasses(train, seed, batch, n_passes)
-    torch.manual_seed(seed)
-    peer = PeerPasses(train, ours._begun, seed, batch)
+    peer = PeerPasses(train, ours, batch)
     seconds, bounds = ([], []), ([], [])
     for turn in range(n_passes):
         for which, passes in ((0, ours), (1, peer)) if turn % 2 else ((1, peer), (0, ours)):

@@ -85,13 +85,18 @@ fig, ax = plt.subplots(figsize=(8, 1.8), layout="constrained")
 plot_atoms(sheet, (8, 8), n_columns=16, ax=ax).set_title("the least likely test digits, and the most likely")
 
 # %%
-# Idle units. Thirty-two numbers are offered; the KL of each tells what it says. With a strong spring most of them have
-# collapsed to the prior. `active_units_` counts the others, `free_bits` and `kl_warmup` keep more of them alive.
+# Idle units. Thirty-two numbers are offered; the KL of each tells what it says. The stronger the spring, the more of
+# them collapse to the prior and say nothing. `active_units_` counts the others; `free_bits` keeps more of them alive.
 
 fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-trials = {"beta = 0.2": {"beta": 0.2}, "beta = 1": {}, "beta = 1, free bits": {"free_bits": 0.1}}
+trials = {
+    "beta = 1": {"beta": 1.0},
+    "beta = 4": {"beta": 4.0},
+    "beta = 8": {"beta": 8.0},
+    "beta = 8, free bits": {"beta": 8.0, "free_bits": 0.1},
+}
 for name, params in trials.items():
-    trial = VariationalAutoencoder(32, max_iter=80, **settings, **params).fit(X[train])
+    trial = VariationalAutoencoder(32, batch_size=64, max_iter=300, random_state=0, **params).fit(X[train])
     ax.plot(np.sort(trial.kl_per_unit_)[::-1], "o-", label=f"{name}: {trial.active_units_.sum()} active")
     print(f"{name:20} {trial.active_units_.sum():2} of 32 active, ELBO of test digits {trial.score(X[test]):.2f}")
 ax.set(xlabel="unit, by its KL", ylabel="KL, nats")
