@@ -37,7 +37,7 @@ class LinearModel(LatentVariableModel):
 
     def _initial_energy(self, X, rng):
         survey = self._rows(X).survey()
-        _refuse_overflow(survey, self._squares_are_of(X))
+        refuse_overflow(survey, self._squares_are_of(X))
         if self.dictionary is not None and self.dictionary_init is not None:
             raise ValueError(
                 "dictionary= are atoms that stay, dictionary_init= where learning begins; give one of them."
@@ -82,7 +82,8 @@ class LinearModel(LatentVariableModel):
         return self._state[name]
 
 
-def _refuse_overflow(survey, dtype):
+def refuse_overflow(survey, dtype):
+    """Refuse data whose sums of squares that dtype cannot hold."""
     if survey.largest > np.sqrt(np.finfo(dtype).max / max(1, survey.n_rows * survey.total.size)):
         raise ValueError(
             f"X has entries of magnitude {survey.largest:.0e}, whose squares overflow. Divide X by a constant first."

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from skrlv._arrays import check_device, to_device, to_numpy
 from skrlv._compat import HasMethods, Interval, StrOptions, _fit_context
 from skrlv._layers import BENDS, Layers, Scaling
+from skrlv._linear_model import refuse_overflow
 from skrlv._rows import Rows
 from skrlv._threads import dense
 from skrlv.base import LatentVariableModel, unchanged_unless_learned, warn_user
@@ -151,7 +152,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         "hidden_layer_sizes": [tuple, list, Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(BENDS))],
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
-        "scale": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "scale": [Interval(Real, 1e-100, 1e100, closed="both"), StrOptions({"auto"})],  # its square is a number
         "beta": [Interval(Real, 0, None, closed="left")],
         "kl_warmup": [Interval(Integral, 0, None, closed="left")],
         "free_bits": [Interval(Real, 0, None, closed="left")],
@@ -563,7 +564,9 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 def _scaling(X):
     """The mean row of X, and the root mean square of what is left without it (1 where nothing is)."""
     rows = Rows(X)
-    mean = rows.survey().total / X.shape[0]
+    survey = rows.survey()
+    refuse_overflow(survey, np.float64)
+    mean = survey.total / X.shape[0]
     squares = sum(rows.map(lambda x: float(np.sum((x - mean) ** 2))))
     unit = math.sqrt(squares / (X.shape[0] * X.shape[1]))
     return {"offset": mean.astype(X.dtype), "unit": unit or 1.0}

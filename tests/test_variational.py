@@ -327,6 +327,10 @@ def test_what_is_wrong_is_told(digits):
     ):
         with pytest.raises(ValueError, match=message):
             vae(**params).fit(digits)
+    with pytest.raises(ValueError, match="overflow"):
+        vae().fit(1e200 * digits)
+    with pytest.raises(ValueError, match="scale"):
+        vae(scale=1e-300).fit(digits)
     with pytest.raises(ValueError, match=r"takes X within 0\.\.1, but X goes from 0 to 16"):
         vae(likelihood="bernoulli").fit(16.0 * digits)
     model = vae(likelihood="bernoulli", max_iter=2).fit(digits)
