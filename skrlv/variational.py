@@ -26,6 +26,7 @@ from skrlv.regularizers import StandardNormal
 
 MOST_SEEDS = 2**31 - 1
 DRAWS = 32  # of the code of a row, at least, that its bound is the mean over
+ROWS_TO_SETTLE = 10  # of a first batch, fewer than which know little of the mean and the spread
 LEAST_NOISE = 1e-3  # share of the spread of the data that learned noise does not fall below
 ACTIVE = 0.01  # variance of its means from which an entry of the code says something
 _MODULE = HasMethods(["state_dict", "named_parameters"])
@@ -72,18 +73,20 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     learning_rate_init : float, default=1e-3
         First rate of Adam; it falls where learning stalls.
     tol : float, default=1e-4
-        A pass gains if the loss on held-out rows falls by more than this share of it, of one nat where it is smaller.
-        0 makes all passes.
+        A pass gains if the loss on held-out rows, for data in units of their spread, falls by more than this share of
+        it, of one nat where it is smaller. 0 makes all passes.
     n_iter_no_change : int, default=5
         Passes without gain before the rate falls to a third; after four such falls learning ends.
     validation_fraction : float, default=0.1
         Share of the rows held out to judge by; the weights that are best on them are kept. With 0 all rows judge.
     encoder : torch.nn.Module or None, default=None
         Takes rows of X to means and log variances side by side, (n_samples, 2 n_components), or as a pair; with
-        ``learn_variance=False`` to means alone. It learns on from its own weights, and needs a device of torch. None
-        makes one of dense layers.
+        ``learn_variance=False`` to means alone. It learns on from its own weights, and needs a device of torch. It
+        gets X as it is, so X should be scaled; and it always runs as in evaluation: dropout passes everything, batch
+        normalization keeps the statistics it came with. None makes one of dense layers.
     decoder : torch.nn.Module or None, default=None
-        Takes codes to the means of rows of X, or to the log odds for "bernoulli". None makes one of dense layers.
+        Takes codes to the means of rows of X, or to the log odds for "bernoulli"; the same is true of it. None makes
+        one of dense layers.
     device : str, default="cpu"
         "cpu" is NumPy; "cuda", "cuda:1" and "torch:cpu" run the same code on torch.
     random_state : int, RandomState instance or None, default=None
@@ -94,7 +97,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     n_components_ : int
         Number of entries of a code.
     kl_per_unit_ : array of shape (n_components,)
-        KL of each entry of the code from N(0, 1), in nats, the mean over the rows learned from: what it says.
+        KL of each entry of the code from N(0, 1), in nats, the mean over all rows of X: what it says.
     active_units_ : array of bool of shape (n_components,)
         Entries whose means vary over these rows, with a variance above 0.01. The others have collapsed: they say
         nothing.
@@ -107,7 +110,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     kl_history_ : array of shape (n_iter_,)
         The part of it that is KL, before beta.
     validation_loss_history_ : array of shape (n_iter_,)
-        Mean of L over the rows held out, after each pass; not with `partial_fit`.
+        Mean of L over the rows held out, after each pass of `fit`; `partial_fit` adds nothing to it.
     n_iter_ : int
         Passes over the data; with `partial_fit`, calls.
     n_features_in_ : int
@@ -243,7 +246,8 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
             if least < 0.0 or most > 1.0:
                 raise ValueError(
                     f"likelihood='bernoulli' takes X within 0..1, but X goes from {least:.3g} to {most:.3g}. Divide X "
-                    "by its largest value, or use sklearn.preprocessing.MinMaxScaler, or likelihood='gaussian'."
+                    "by its largest value, or use sklearn.preprocessing.MinMaxScaler(clip=True), or "
+                    "likelihood='gaussian'."
                 )
         return X
 
@@ -325,16 +329,18 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     def _review(self, X):
         if not self.active_units_.any():
             warn_user(
-                "No entry of the code says anything: all of them have collapsed. Lower beta, or give kl_warmup; with "
-                "too high a learning_rate_init it happens too."
+                "No entry of the code says anything: all of them have collapsed. Lower beta, or give kl_warmup. After "
+                "few passes nothing may have been learned yet; with too high a learning_rate_init it happens too."
             )
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Take one step on one more batch of a stream.
 
-        The first call sets up the model from its batch, the mean and the spread of the data too. Nothing is held out,
-        so the last weights are kept.
+        The first call sets up the model from its batch, the mean and the spread of the data too: it should have many
+        rows. What shapes the model is frozen then, beta and scale as well; of parameters that are set later
+        ``learning_rate_init``, ``free_bits`` and ``kl_warmup`` count. Nothing is held out, so the last weights are
+        kept, and ``kl_per_unit_`` and ``active_units_`` are those of the last batch.
 
         Parameters
         ----------
@@ -356,16 +362,25 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         """
         with unchanged_unless_learned(self):
             first = not hasattr(self, "n_iter_")
+            self._validate_params()  # scikit-learn does so for the first call alone
             X = self._validated(X, reset=first)
             bound = self._begin(X, check_random_state(self.random_state)) if first else self.bound_
             batch = self._placed(dense(X))
             rng = np.random.RandomState((self._seed + self.n_iter_) % MOST_SEEDS)  # other noise for each call
             noise = self._placed(rng.standard_normal((len(batch), bound.encoder.n_components)))
-            state, bound, loss = variational_step(
+            state, bound, slopes = variational_step(
                 self._state, bound, batch, noise, rate=self.learning_rate_init, free_bits=self.free_bits,
                 warmth=min(1.0, self.n_iter_ / self.kl_warmup) if self.kl_warmup else 1.0,
             )  # fmt: skip
-            self._keep(state | looks(bound, [batch]), bound, X.dtype, np.append(self.energy_history_, loss))
+            loss = float(to_numpy(slopes.losses).mean())
+            divergence = np.append(state.get("divergence", []), to_numpy(slopes.divergences).sum())
+            state = state | {"divergence": divergence} | looks(bound, [batch])
+            self._keep(state, bound, X.dtype, np.append(self.energy_history_, loss))
+            if first and self._kind["likelihood"] == "gaussian" and X.shape[0] < ROWS_TO_SETTLE:
+                warn_user(
+                    f"The first batch has {X.shape[0]} rows, and settles the mean and the spread that all that follow "
+                    "are measured by. Begin with more rows."
+                )
             if not math.isfinite(loss):
                 warn_user(
                     "The loss of the batch is not finite, and no step was taken; the rate falls to "
@@ -426,12 +441,12 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 
     @property
     def kl_per_unit_(self):
-        """KL of each entry of the code, in nats, the mean over the rows learned from."""
+        """KL of each entry of the code, in nats, the mean over all rows."""
         return self._of_learning("kl_per_unit")
 
     @property
     def active_units_(self):
-        """Entries of the code whose means vary over the rows learned from."""
+        """Entries of the code whose means vary over the rows."""
         return self._of_learning("variance_of_means") > ACTIVE
 
     @property
@@ -447,7 +462,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     def _of_learning(self, name):
         check_is_fitted(self)
         if name not in self._state:
-            raise AttributeError(f"partial_fit keeps no {name}.")
+            raise AttributeError(f"partial_fit keeps no {name}_history_.")
         return self._state[name]
 
     # Codes
@@ -509,6 +524,23 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
             return (rng.uniform(size=means.shape) < means).astype(means.dtype)
         return means + (self.scale_ * rng.standard_normal(means.shape)).astype(means.dtype)
 
+    def energy(self, X, Z=None):
+        r"""Energy of each sample with one code, :math:`C(x, \mathrm{Dec}(z)) + \beta\, \frac12 \|z\|^2`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Data.
+        Z : array-like or sparse matrix of shape (n_samples, n_components) or None, default=None
+            Codes; None takes the means.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            In nats, float64.
+        """
+        return super().energy(X, Z)
+
     def score_samples(self, X, *, n_importance_samples=1):
         r"""A bound on the log likelihood of each sample, in nats.
 
@@ -569,4 +601,9 @@ def _scaling(X):
     mean = survey.total / X.shape[0]
     squares = sum(rows.map(lambda x: float(np.sum((x - mean) ** 2))))
     unit = math.sqrt(squares / (X.shape[0] * X.shape[1]))
-    return {"offset": mean.astype(X.dtype), "unit": unit or 1.0}
+    if not survey.varies or unit <= 10.0 * np.finfo(np.float64).eps * survey.largest:
+        unit = 1.0  # nothing is left but rounding
+    limit = 0.1 * math.sqrt(float(np.finfo(X.dtype).max))
+    if not 1.0 / limit <= unit <= limit:
+        raise ValueError(f"X has a spread of {unit:.0e}, whose square {X.dtype} cannot hold. Rescale X first.")
+    return {"offset": mean.astype(X.dtype), "unit": unit}

@@ -292,6 +292,7 @@ def test_a_stream(digits):
     assert model.n_iter_ == len(model.energy_history_) == 150
     assert model.energy_history_[-10:].mean() < 0.85 * model.energy_history_[:5].mean()
     assert model.kl_per_unit_.shape == (4,)
+    assert model.kl_history_.shape == (150,)
     with pytest.raises(AttributeError, match="partial_fit keeps no"):
         model.validation_loss_history_  # noqa: B018
     with pytest.raises(ValueError, match="63 features"):
@@ -303,7 +304,7 @@ def test_a_stream_goes_on_after_fit(digits):
     model = vae(likelihood="bernoulli").fit(digits)
     before = model.score(digits)
     model.partial_fit(digits)
-    assert model.n_iter_ == 11
+    assert model.n_iter_ == len(model.energy_history_) == len(model.kl_history_) == 11
     assert abs(model.score(digits) - before) < 1.0
 
 
@@ -364,6 +365,56 @@ def test_log_variances_are_bounded(digits):
     far = np.clip(1e6 * np.abs(digits), 0.0, 1.0)
     _, variance = model.posterior(far)
     assert (np.abs(np.log(variance)) <= MOST_LOG_VARIANCE).all()
+
+
+@pytest.mark.parametrize("split", range(3))
+def test_one_outlier_does_not_stop_learning(split):
+    """Whichever part it falls into: batches that hold it say nothing of growth."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 6)) + 0.1 * rng.normal(size=(400, 6))
+    X[3] *= 10
+    model = vae(3, hidden_layer_sizes=(16,), batch_size=64, max_iter=100, random_state=split).fit(X)
+    assert model.n_iter_ == 100
+    spread = X.var(axis=0).mean()
+    ball = -0.5 * (np.sum((X - X.mean(axis=0)) ** 2, axis=1) / spread + 6 * np.log(2 * np.pi * spread))
+    assert model.score(X) > ball.mean() + 0.5  # of one round Gaussian
+
+
+def test_heavy_tails_are_learned():
+    X = np.random.default_rng(0).standard_t(3, (1000, 6))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model = vae(3, max_iter=60, tol=1e-4).fit(X)
+    assert not [w for w in told if "grew" in str(w.message)]
+    assert model.validation_loss_history_.min() < model.validation_loss_history_[0]
+
+
+def test_parameters_are_checked_at_each_batch(digits):
+    model = vae(likelihood="bernoulli").partial_fit(digits)
+    for params in ({"learning_rate_init": -0.01}, {"beta": "x"}, {"free_bits": -5.0}):
+        with pytest.raises(ValueError, match=next(iter(params))):
+            clone(model).set_params(**params).partial_fit(digits)
+        with pytest.raises(ValueError, match=next(iter(params))):
+            pickle.loads(pickle.dumps(model)).set_params(**params).partial_fit(digits)
+
+
+def test_a_first_batch_of_few_rows_is_told_of(digits):
+    with pytest.warns(UserWarning, match="Begin with more rows"):
+        vae().partial_fit(digits[:2])
+
+
+@pytest.mark.parametrize("constant", [0.1, 3.0, 1e6 + 0.1])
+def test_rounding_is_no_spread(constant):
+    with pytest.warns(UserWarning, match="collapsed"):
+        model = vae(2, max_iter=3).fit(np.full((41, 4), constant))
+    assert 0.1 < model.scale_ < 10.0
+
+
+@pytest.mark.parametrize(("dtype", "scales"), [(np.float32, (1e-21, 1e21)), (np.float64, (1e-160, 1e153))])
+def test_spreads_whose_squares_are_no_numbers_are_refused(dtype, scales, planted):
+    for scale in scales:
+        with pytest.raises(ValueError, match=r"Rescale X|overflow"):
+            vae().fit((scale * planted).astype(dtype))
 
 
 def test_constant_data():

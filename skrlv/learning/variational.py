@@ -11,6 +11,7 @@ Kingma, Welling, Auto-Encoding Variational Bayes, 2014. Sonderby et al., Ladder 
 et al., Improved Variational Inference with Inverse Autoregressive Flow, 2016.
 """
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -118,19 +119,19 @@ def _sum(x):
 
 
 def variational_step(state, bound, y, noise, *, rate, warmth=1.0, free_bits=0.0):
-    """One step of Adam on one batch of a stream: -> (state, bound, the mean loss before it).
+    """One step of Adam on one batch of a stream: -> (state, bound, the `Slopes` before it).
 
     Where the loss is not finite no step is taken, and all that follow are a tenth as large; so they are where the
     step itself would leave what is finite.
     """
     slopes = variational_slopes(bound, y, noise, warmth=warmth, free_bits=free_bits)
-    loss, shrunk = float(_sum(slopes.losses)) / y.shape[0], state.get("slower", 1.0)
+    shrunk = state.get("slower", 1.0)
     moments, moved = adam_step(
         moments_of(state, y), bound.parameters, slopes.gradients, rate * shrunk, dict.fromkeys(bound.parameters, 1.0)
     )
-    if not np.isfinite([loss, *(float(_sum(value)) for value in moved.values())]).all():
-        return without_moments(state) | {"slower": 0.1 * shrunk}, bound, loss
-    return with_moments(state, moments) | {"slower": shrunk}, bound.with_parameters(moved), loss
+    if not np.isfinite([float(_sum(slopes.losses)), *(float(_sum(value)) for value in moved.values())]).all():
+        return without_moments(state) | {"slower": 0.1 * shrunk}, bound, slopes
+    return with_moments(state, moments) | {"slower": shrunk}, bound.with_parameters(moved), slopes
 
 
 class VariationalLearner:
@@ -221,7 +222,8 @@ class VariationalLearner:
                 free_bits=self._free_bits,
             )  # fmt: skip
             loss = float(_sum(slopes.losses)) / len(batch)
-            descent.step((loss - self._origin) / self._unit, slopes.gradients, self._allowed)
+            # a batch may hold what is unlike the rows held out: whether the loss grows is for these to say
+            descent.step(0.0 if math.isfinite(loss) else math.inf, slopes.gradients, self._allowed)
             lost += loss * len(batch)
             diverged += float(_sum(slopes.divergences)) * len(batch)
         return lost, diverged
