@@ -62,6 +62,7 @@ class AlternatingModel(LatentVariableModel):
         """
         with unchanged_unless_learned(self):
             first = not hasattr(self, "n_iter_")
+            self._validate_params()  # scikit-learn does so for the first call alone
             X = self._validated_batch(X, reset=first)
             rng = check_random_state(self.random_state)
             energy = self._begin(X, rng) if first else self.energy_

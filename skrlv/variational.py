@@ -47,7 +47,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     ----------
     n_components : int, default=16
         Number of entries of a code.
-    hidden_layer_sizes : tuple of int, default=(256,)
+    hidden_layer_sizes : array-like of int, or int, default=(256,)
         Units of the hidden layers of the encoder; the decoder has them in reverse. () makes both of them linear.
     activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
         Of the hidden layers.
@@ -152,7 +152,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": [tuple, list, Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(BENDS))],
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
         "scale": [Interval(Real, 1e-100, 1e100, closed="both"), StrOptions({"auto"})],  # its square is a number

@@ -3,6 +3,7 @@
 import re
 import tracemalloc
 import warnings
+from copy import copy
 
 import numpy as np
 import pytest
@@ -232,6 +233,8 @@ def test_a_failed_partial_fit_changes_nothing(Coder, digits, monkeypatch):
 
     with pytest.raises(ValueError, match="features"):
         coder.partial_fit(digits[:, :30])
+    with pytest.raises(ValueError, match="batch_size"):  # scikit-learn checks parameters at the first call alone
+        copy(coder).set_params(batch_size=0).partial_fit(digits[300:600])
     monkeypatch.setattr(Coder, "_update", interrupt)
     with pytest.raises(KeyboardInterrupt):
         coder.partial_fit(digits[300:600])

@@ -213,6 +213,13 @@ def test_pickles_have_the_same_bits(fitted):
     np.testing.assert_array_equal(copy.sample(3, random_state=1), model.sample(3, random_state=1))
 
 
+def test_hidden_layers_as_in_scikit_learn(digits):
+    sizes = (np.array([8, 5]), [8, 5], (8, 5))
+    models = [vae(hidden_layer_sizes=given, max_iter=2, tol=0).fit(digits) for given in sizes]
+    assert all(np.array_equal(model.transform(digits), models[0].transform(digits)) for model in models)
+    assert vae(hidden_layer_sizes=8, max_iter=2, tol=0).fit(digits).energy_.decoder.layers.weights[0].shape[1] == 8
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtypes(dtype, digits):
     X = digits.astype(dtype)
@@ -321,6 +328,7 @@ def test_samples_with_and_without_noise(fitted, linear, planted):
 def test_what_is_wrong_is_told(digits):
     for params, message in (
         ({"hidden_layer_sizes": (8, 0)}, "whole numbers"),
+        ({"hidden_layer_sizes": np.array([8.5])}, "whole numbers"),
         ({"likelihood": "bernoulli", "scale": 2.0}, "has none"),
         ({"activation": "softplus"}, "activation"),
         ({"beta": -1.0}, "beta"),
