@@ -16,7 +16,7 @@ from skrlv.inference.problem import lasso_problem
 from skrlv.kernels import descent, homotopy, lasso
 from skrlv.regularizers import L1, ElasticNet
 
-SCALES = (0.5, 0.9, 0.999, 4.0, 300.0, 1e-2, 1e-8)  # of Adam
+SCALES = (0.5, 0.9, 0.999, 4.0, 300.0, 1e-2, 1e-8, 0.0)  # of Adam
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
@@ -34,7 +34,7 @@ def test_add_columns(n_non_zero, dtype, rng):
 @dtypes
 def test_adam(dtype, rng):
     value, slope, mean = rng.normal(size=(3, 1003)).astype(dtype)
-    square, (unit, decay, forget, mean_scale, square_scale, rate, least) = rng.random(1003).astype(dtype), SCALES
+    square, (unit, decay, forget, mean_scale, square_scale, rate, least, _) = rng.random(1003).astype(dtype), SCALES
     moved = np.empty((3, 1003), dtype)
     descent.adam(value, slope, mean, square, tuple(map(dtype, SCALES)), *moved)
     mean = decay * mean + (1 - decay) * unit * slope

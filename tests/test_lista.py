@@ -342,6 +342,18 @@ def test_adam_s_first_step_is_its_rate(rng):
     np.testing.assert_allclose(np.abs(moved["a"] - parameters["a"]), 0.2, rtol=1e-6)
 
 
+def test_adam_s_moments_fade_to_zero_and_never_stay_subnormal(rng):
+    """Arithmetic on subnormal numbers is slow, and rounding would keep moments of idle entries there for good."""
+    parameters, gradients = {"a": rng.normal(size=500).astype(np.float32)}, rng.normal(size=500).astype(np.float32)
+    moments, moved = adam_step({}, parameters, {"a": gradients}, 0.1, {"a": 1.0})
+    for _ in range(1200):
+        moments, moved = adam_step(moments, moved, {"a": np.zeros_like(gradients)}, 0.1, {"a": 1.0})
+        kept = np.abs([moments["mean_a"], moments["square_a"]])
+        assert ((kept == 0) | (kept >= np.finfo(np.float32).smallest_normal)).all()
+    assert not moments["mean_a"].any()
+    assert np.isfinite(moved["a"]).all()
+
+
 def test_descent_finds_the_bottom_of_a_bowl_and_settles(rng):
     goal, scales = rng.normal(size=20), np.geomspace(1e-2, 1e2, 20)
     descent = Descent({"x": np.zeros(20)}, 1.0, rate=0.1, units={"x": 1.0}, tol=1e-3, patience=5)

@@ -78,7 +78,8 @@ def _moved_by_kernel(value, slope, mean, square, scales):
 
     value = np.asarray(value)
     unit, mean_scale, square_scale, rate = scales
-    numbers = (unit, MEAN_DECAY, SQUARE_DECAY, mean_scale, square_scale, rate, LEAST)
+    smallest = np.finfo(value.dtype).smallest_normal
+    numbers = (unit, MEAN_DECAY, SQUARE_DECAY, mean_scale, square_scale, rate, LEAST, smallest)
     given = [np.ascontiguousarray(x, value.dtype).reshape(-1) for x in (value, slope, mean, square)]
     moved = [np.empty_like(given[0]) for _ in range(3)]
     adam(*given, tuple(value.dtype.type(number) for number in numbers), *moved)
