@@ -5,9 +5,9 @@
 Both learn 784-400-(20 + 20), 20-400-784, relu, cross-entropy, Adam at 1e-3, from the digits in float32: the same first
 weights, the same batches in the same order, the same noise. Seconds are of passes alone, alternating between the two,
 medians over all passes; what is compiled at first use is compiled before. The bound is the mean ELBO of held-out digits
-(the last seventh: of all 70,000 the 10,000 meant for tests), estimated for both by `score`, whose draws are those of
-the seed; of ours also the bounds by 5 and by 50 importance samples. With all of MNIST, ten passes at batches of 128 are
-what PyTorch's own example does, whose result others have published.
+(the last seventh: of all 70,000 the 10,000 meant for tests), estimated for both by `score_samples`, whose draws are
+those of the seed; of ours also the bounds by 5 and by 50 importance samples. With all of MNIST, ten passes at batches
+of 128 are what PyTorch's own example does; the result of one run of it is published.
 """
 
 import argparse
@@ -204,7 +204,7 @@ def main():
     medians = [statistics.median(s for seconds, _ in tracks for s in seconds[which]) for which in (0, 1)]
     print(f"all: a pass {medians[0]:.3f} s, PyTorch {medians[1]:.3f} s, {medians[1] / medians[0]:.2f} x")
     if (len(train), arguments.batch, arguments.passes) == (60000, 128, 10):
-        print(f"published by users of PyTorch's example: {PUBLISHED}")
+        print(f"published of a run of PyTorch's example: {PUBLISHED}")
     if arguments.picture:
         picture(tracks, arguments.picture)
 

@@ -13,7 +13,7 @@ from skrlv._threads import dense
 from skrlv.base import (
     LatentVariableModel,
     of_those_not_converged,
-    unchanged_unless_learned,
+    one_more_batch,
     warn_unless_converged,
     warn_user,
 )
@@ -60,9 +60,7 @@ class AlternatingModel(LatentVariableModel):
         ValueError
             If X is not a finite matrix, has another width than before, or a parameter is out of its range.
         """
-        with unchanged_unless_learned(self):
-            first = not hasattr(self, "n_iter_")
-            self._validate_params()  # scikit-learn does so for the first call alone
+        with one_more_batch(self) as first:
             X = self._validated_batch(X, reset=first)
             rng = check_random_state(self.random_state)
             energy = self._begin(X, rng) if first else self.energy_

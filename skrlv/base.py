@@ -327,3 +327,14 @@ def unchanged_unless_learned(estimator):
             vars(estimator).clear()
             vars(estimator).update(before | callbacks)
         raise
+
+
+@contextmanager
+def one_more_batch(estimator):
+    """For `partial_fit`: `unchanged_unless_learned`, with parameters checked first; gives whether it is the first call.
+
+    Scikit-learn checks them at the first call alone.
+    """
+    with unchanged_unless_learned(estimator):
+        estimator._validate_params()
+        yield not hasattr(estimator, "n_iter_")

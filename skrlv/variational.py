@@ -14,7 +14,7 @@ from skrlv._layers import BENDS, Layers, Scaling
 from skrlv._linear_model import refuse_overflow
 from skrlv._rows import Rows
 from skrlv._threads import dense
-from skrlv.base import LatentVariableModel, unchanged_unless_learned, warn_user
+from skrlv.base import LatentVariableModel, one_more_batch, warn_user
 from skrlv.bound import VariationalBound, importance_bound
 from skrlv.costs import CrossEntropy, GaussianError
 from skrlv.decoders import Network
@@ -360,9 +360,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         ValueError
             If X is not a finite matrix, has another width than before, or a parameter is out of its range.
         """
-        with unchanged_unless_learned(self):
-            first = not hasattr(self, "n_iter_")
-            self._validate_params()  # scikit-learn does so for the first call alone
+        with one_more_batch(self) as first:
             X = self._validated(X, reset=first)
             bound = self._begin(X, check_random_state(self.random_state)) if first else self.bound_
             batch = self._placed(dense(X))

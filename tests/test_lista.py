@@ -354,6 +354,14 @@ def test_adam_s_moments_fade_to_zero_and_never_stay_subnormal(rng):
     assert np.isfinite(moved["a"]).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adam_hides_no_gradient_that_is_no_number(dtype):
+    parameters = {"a": np.ones(3, dtype)}
+    moments, moved = adam_step({}, parameters, {"a": np.array([1.0, np.nan, 1.0], dtype)}, 0.1, {"a": 1.0})
+    for found in (moved["a"], moments["mean_a"], moments["square_a"]):
+        np.testing.assert_array_equal(np.isnan(found), [False, True, False])
+
+
 def test_descent_finds_the_bottom_of_a_bowl_and_settles(rng):
     goal, scales = rng.normal(size=20), np.geomspace(1e-2, 1e2, 20)
     descent = Descent({"x": np.zeros(20)}, 1.0, rate=0.1, units={"x": 1.0}, tol=1e-3, patience=5)

@@ -12,15 +12,16 @@ def adam(value, slope, mean, square, scales, next_mean, next_square, moved):
     scales (8,): what the slope is multiplied by, the two decays, one over each of the two weights that undo the start
     at zero, the rate, what keeps the denominator from zero, and the smallest number that is not subnormal. Moments
     below that are zero: decay would leave them there for good, where no step feels them and each takes a hundred times
-    as long.
+    as long. What is not a number stays so.
     """
     unit, mean_decay, square_decay, mean_scale, square_scale, rate, least, smallest = scales
-    one = mean_decay - mean_decay + 1
+    zero = mean_decay - mean_decay
+    one = zero + 1
     for i in range(value.size):
         s = unit * slope[i]
         m = mean_decay * mean[i] + (one - mean_decay) * s
         v = square_decay * square[i] + (one - square_decay) * s * s
-        m = m if abs(m) >= smallest else one - one
-        v = v if v >= smallest else one - one
+        m = zero if abs(m) < smallest else m
+        v = zero if v < smallest else v
         next_mean[i], next_square[i] = m, v
         moved[i] = value[i] - rate * (m * mean_scale) / (math.sqrt(v * square_scale) + least)
