@@ -6,6 +6,8 @@ import numpy as np
 
 from skrlv._threads import dense, dense_blocks
 
+_SAMPLE = 256  # rows that a grid of lmbda is measured on
+
 
 class Rows:
     """The rows of an array, a memmap or a sparse matrix; a subclass may hold them elsewhere."""
@@ -67,3 +69,9 @@ def joined_surveys(surveys):
     return Survey(
         sum(n_rows), top, sum(shares), sum(total), first[0], differ, np.concatenate(nonzero), np.concatenate(positive)
     )
+
+
+def sample_rows(rows, survey):
+    """Up to 256 of the rows that are not zero, evenly spread."""
+    found = np.flatnonzero(survey.nonzero)
+    return rows.take(found[np.linspace(0, found.size - 1, min(found.size, _SAMPLE)).astype(int)])

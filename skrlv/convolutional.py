@@ -7,14 +7,14 @@ import numpy as np
 
 from skrlv._arrays import max_per_sample, to_numpy
 from skrlv._compat import Interval, StrOptions
-from skrlv._convolutional_model import ConvolutionalModel, sized
-from skrlv._predictive_model import PredictiveModel
-from skrlv._signals import crops
-from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS
-from skrlv.base import warn_user
 from skrlv.decoders import ConvolutionalDictionary
 from skrlv.encoders import ConvolutionalEncoder
 from skrlv.energy import Energy
+from skrlv.models.base import warn_user
+from skrlv.models.convolutional import ConvolutionalModel, sized
+from skrlv.models.predictive import PredictiveModel
+from skrlv.models.signals import crops
+from skrlv.models.validation import ENCODING_PARAMETERS, LASSO_PARAMETERS
 from skrlv.regularizers import L1
 
 ROWS_REVIEWED = 8  # signals, or crops, that a warning is judged by, from the strongest to the weakest

@@ -7,14 +7,13 @@ import dask.array as da
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skrlv._alternating import without_codes
 from skrlv._rows import Rows
 from skrlv._threads import row_blocks
-from skrlv._validation import resolved_tol
-from skrlv.inference import joined
+from skrlv.inference import exact_codes, joined
 from skrlv.learning import MOST_RESAMPLED, add, learn_from_statistics, statistics, update_atoms, worst_reconstructed
+from skrlv.models.alternating import without_codes
+from skrlv.models.validation import resolved_tol
 from skrlv.sparse_coding import SparseCoder
-from skrlv.sparse_encoding import exact_codes
 
 _ROWS_AT_ONCE = 1024  # of a chunk: their codes are held
 

@@ -1,5 +1,6 @@
 """Roof: codes predicted by an unrolled solver (LISTAEncoder)."""
 
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -9,20 +10,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import Interval, StrOptions, _fit_context
-from skrlv._dictionary_model import DictionaryModel, by_blocks
-from skrlv._encoder_model import EncoderModel, predicted
 from skrlv._rows import Rows
-from skrlv._threads import dense
-from skrlv._validation import ENCODING_PARAMETERS, check_codes, lasso_energy, resolved_tol
-from skrlv.base import warn_unless_converged
+from skrlv._threads import dense, each_block
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ALISTA, LISTA, HyperLISTA, StepLISTA
 from skrlv.energy import Energy
-from skrlv.inference import Solution, duality_gap
+from skrlv.inference import Solution, duality_gap, exact_codes, gather
 from skrlv.learning import NumberLearner, WeightLearner
+from skrlv.models.base import warn_unless_converged
+from skrlv.models.dictionary import DictionaryModel
+from skrlv.models.encoder import EncoderModel, predicted
+from skrlv.models.validation import ENCODING_PARAMETERS, check_codes, lasso_energy, resolved_tol
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
-from skrlv.sparse_encoding import exact_codes
 
 _ARCHITECTURES: dict[str, Any] = {"lista": LISTA, "step": StepLISTA, "alista": ALISTA, "hyperlista": HyperLISTA}
 _REFINE = "refine gives codes with a certificate."
@@ -251,7 +251,7 @@ class LISTAEncoder(EncoderModel, DictionaryModel):
             solution = exact_codes(exact, dense(X[rows]), None, tol=tol)
             return solution._replace(z=sparse.csr_matrix(solution.z))
 
-        return by_blocks(search, X.shape[0], self.n_jobs).z
+        return gather(search, X.shape[0], partial(each_block, n_jobs=self.n_jobs)).z
 
     def _pass(self, X, learned, rng):
         return learned.run_pass(rng) * X.shape[0]
@@ -304,6 +304,6 @@ class LISTAEncoder(EncoderModel, DictionaryModel):
                 z[missed], n_iter[missed], gaps[missed], converged[missed] = rest[:4]
             return Solution(z, n_iter, gaps, converged)
 
-        solution = by_blocks(refined, X.shape[0], self.n_jobs)
+        solution = gather(refined, X.shape[0], partial(each_block, n_jobs=self.n_jobs))
         warn_unless_converged(solution, "Raise code_tol.")
         return solution.z

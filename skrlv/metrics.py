@@ -1,21 +1,18 @@
 """Beside the house: certificates of codes, and the range of lmbda that means something for given data."""
 
-from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
 
 from skrlv._compat import Interval, validate_params
-from skrlv._rows import Rows
+from skrlv._rows import Rows, sample_rows
 from skrlv._threads import dense, dense_blocks, each_block
-from skrlv._validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
-from skrlv.inference import coordinate_descent
 from skrlv.inference import duality_gap as landscape_gap
+from skrlv.inference import useful_range
+from skrlv.models.validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
 from skrlv.regularizers import L1
-
-_SAMPLE = 256  # rows that a grid of lmbda is measured on
 
 
 @validate_params(LASSO_PARAMETERS, prefer_skip_nested_validation=True)
@@ -156,37 +153,3 @@ def lmbda_grid(X, dictionary, n=10):
         raise ValueError("X is orthogonal to every atom of the dictionary, so every code is zero at any lmbda.")
     first, dense = ends
     return np.geomspace(first, dense, n)
-
-
-def sample_rows(rows, survey):
-    """Up to 256 of the rows that are not zero, evenly spread."""
-    found = np.flatnonzero(survey.nonzero)
-    return rows.take(found[np.linspace(0, found.size - 1, min(found.size, _SAMPLE)).astype(int)])
-
-
-def useful_range(energy, X):
-    """The lmbda at which half of the rows have a non-zero, and one at which codes are dense; None if there are none.
-
-    For an energy of the L1 family with a Dictionary, on NumPy. Rows without a code at any lmbda are left out, and so
-    are atoms without a price.
-    """
-    correlations = energy.given(X).quadratic().correlations
-    thresholds = energy.regularizer.thresholds(1.0, correlations.shape[1])
-    paid = thresholds > 0.0
-    reach = (correlations if energy.regularizer.positive else np.abs(correlations))[:, paid] / thresholds[paid]
-    reached = reach.max(axis=1, initial=0.0)
-    if not reached.any():
-        return None
-    top = float(np.median(reached[reached > 0.0]))
-    return top, _dense_end(energy, X[reached > 0.0], top)
-
-
-def _dense_end(energy, X, top):
-    """Halve lmbda until codes are half as long as a least-squares fit, at most down to top / 2^14."""
-    lmbda, z = top, None
-    for _ in range(14):
-        lmbda /= 2.0
-        z = coordinate_descent(replace(energy, lmbda=lmbda).given(X), z, tol=1e-3, max_iter=1000).z
-        if np.count_nonzero(z, axis=1).mean() >= 0.5 * min(energy.decoder.atoms.shape):
-            break
-    return lmbda

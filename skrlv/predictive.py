@@ -1,21 +1,22 @@
 """Roof: sparse codes and an encoder that agree with each other (PredictiveSparseDecomposition)."""
 
 from dataclasses import replace
+from functools import partial
 from numbers import Real
 
 from skrlv._arrays import double, is_numpy, zeros
 from skrlv._compat import HasMethods, Interval, StrOptions
-from skrlv._dictionary_model import ROWS_PER_THREAD, DictionaryModel, by_blocks, warn_of_offset
-from skrlv._encoder_model import refuse_cpu
-from skrlv._predictive_model import PredictiveModel
-from skrlv._validation import resolved_tol
+from skrlv._threads import each_block
 from skrlv.decoders import Dictionary
 from skrlv.encoders import LISTA, ShrinkageEncoder, TanhEncoder
 from skrlv.energy import Energy
-from skrlv.inference import fista_restart
+from skrlv.inference import exact_codes, fista_restart, gather
+from skrlv.models.dictionary import ROWS_PER_THREAD, DictionaryModel, warn_of_offset
+from skrlv.models.encoder import refuse_cpu
+from skrlv.models.predictive import PredictiveModel
+from skrlv.models.validation import resolved_tol
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
-from skrlv.sparse_encoding import exact_codes
 
 
 class PredictiveSparseDecomposition(PredictiveModel, DictionaryModel):
@@ -190,7 +191,8 @@ class PredictiveSparseDecomposition(PredictiveModel, DictionaryModel):
     def _infer(self, energy, y, z0, rng):
         if not is_numpy(y):
             return self._minimum(energy, y)
-        return by_blocks(lambda rows: self._minimum(energy, y[rows]), len(y), self.n_jobs, ROWS_PER_THREAD)
+        blocks = partial(each_block, n_jobs=self.n_jobs, size=ROWS_PER_THREAD)
+        return gather(lambda rows: self._minimum(energy, y[rows]), len(y), blocks)
 
     def _minimum(self, energy, y, z0=None):
         """The minimum of the whole energy.

@@ -6,14 +6,13 @@ import numpy as np
 
 from skrlv._arrays import check_device, to_device
 from skrlv._compat import Interval, StrOptions
-from skrlv._dictionary_model import ROWS_PER_THREAD, Coder
 from skrlv._threads import each_block
-from skrlv._validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, lasso_energy, resolved_tol, stored
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
-from skrlv.inference import fista_restart
+from skrlv.inference import code_energies, exact_codes, exact_path, fista_restart
+from skrlv.models.dictionary import ROWS_PER_THREAD, Coder
+from skrlv.models.validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, lasso_energy, resolved_tol, stored
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
-from skrlv.sparse_encoding import energies, exact_codes, exact_path
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
 
@@ -182,7 +181,9 @@ class SparseCoder(Coder):
         return exact_path(energy, y, lmbdas, tol=resolved_tol(self.code_tol, y.dtype))
 
     def _spent(self, energy, y, z):
-        spent = each_block(lambda rows: energies(energy, y[rows], z[rows]).sum(), len(y), self.n_jobs, ROWS_PER_THREAD)
+        spent = each_block(
+            lambda rows: code_energies(energy, y[rows], z[rows]).sum(), len(y), self.n_jobs, ROWS_PER_THREAD
+        )
         return float(sum(spent))
 
     def _as_features(self, z):

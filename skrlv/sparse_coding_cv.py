@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 from sklearn.model_selection import check_cv
 
-from skrlv._hold_out import r_squared
-from skrlv._rows import Rows
+from skrlv._rows import Rows, sample_rows
 from skrlv.decoders import Dictionary
-from skrlv.metrics import sample_rows, useful_range
+from skrlv.inference import useful_range
+from skrlv.models.hold_out import r_squared
+from skrlv.models.validation import decreasing
 from skrlv.sparse_coding import SparseCoder
-from skrlv.sparse_encoding import decreasing
 
 _WIDEST_STEP = 1.5
 _PASSES = 3  # from the atoms of one lmbda to those of the next

@@ -9,29 +9,30 @@ import numpy as np
 from skrlv._arrays import squares_per_sample
 from skrlv._compat import Interval, validate_params
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block
-from skrlv._validation import (
-    ENCODING_PARAMETERS,
-    LASSO_PARAMETERS,
-    check_codes,
-    check_problem,
-    lasso_energy,
-    resolved_tol,
-    stored,
-)
-from skrlv.base import warn_unless_converged, warn_user
 from skrlv.inference import (
     Gathered,
     before_rounding,
     debiased,
+    exact_codes,
+    exact_path,
     gaps_at,
-    homotopy_path,
     joined,
     least_angle,
-    mixed_path,
     rounded,
     tallied,
 )
 from skrlv.metrics import lmbda_grid
+from skrlv.models.base import warn_unless_converged, warn_user
+from skrlv.models.validation import (
+    ENCODING_PARAMETERS,
+    LASSO_PARAMETERS,
+    check_codes,
+    check_problem,
+    decreasing,
+    lasso_energy,
+    resolved_tol,
+    stored,
+)
 
 _REMEDY = "Raise code_tol; where atoms nearly depend on each other, raise lmbda or l2."
 _CODES_PER_BLOCK = 4096  # of a path: rows x lmbdas
@@ -346,29 +347,3 @@ def _relative(squares, x):
 
 def _double(x):
     return x.astype(np.float64, copy=False)
-
-
-def decreasing(lmbdas):
-    """A grid from its largest value down, checked."""
-    grid = np.asarray(lmbdas)
-    numbers = grid.dtype.kind in "iuf" and grid.ndim == 1 and grid.size > 0
-    if not numbers or not (np.isfinite(grid) & (grid >= 0)).all():
-        raise ValueError(f"lmbdas must be a list of finite numbers of at least 0, got {lmbdas!r}.")
-    return -np.sort(-grid.astype(np.float64))
-
-
-def exact_codes(energy, y, z0, *, tol):
-    """Certified codes of a block of rows, in their dtype."""
-    return exact_path(energy, y, [energy.lmbda], z0, tol=tol)[0]
-
-
-def energies(energy, y, z):
-    """The energy of each row with few non-zeros in its code."""
-    return tallied(energy, y, z).energies(energy.lmbda, energy.encoder_weight)
-
-
-def exact_path(energy, y, lmbdas, z0=None, *, tol):
-    """The `Solution` of a block of rows at each lmbda."""
-    if y.dtype == np.float32:
-        return mixed_path(energy, y, lmbdas, z0, tol=tol)
-    return homotopy_path(energy.given(y), lmbdas, z0, tol=tol)

@@ -11,10 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from skrlv._arrays import check_device, to_device, to_numpy
 from skrlv._compat import HasMethods, Interval, StrOptions, _fit_context
 from skrlv._layers import BENDS, Layers, Scaling
-from skrlv._linear_model import refuse_overflow
 from skrlv._rows import Rows
 from skrlv._threads import dense
-from skrlv.base import LatentVariableModel, one_more_batch, warn_user
 from skrlv.bound import VariationalBound, importance_bound
 from skrlv.costs import CrossEntropy, GaussianError
 from skrlv.decoders import Network
@@ -22,6 +20,8 @@ from skrlv.encoders import GaussianNetwork
 from skrlv.energy import Energy
 from skrlv.inference import Solution
 from skrlv.learning import VariationalLearner, looks, variational_step
+from skrlv.models.base import LatentVariableModel, one_more_batch, warn_user
+from skrlv.models.linear import refuse_overflow
 from skrlv.regularizers import StandardNormal
 
 MOST_SEEDS = 2**31 - 1

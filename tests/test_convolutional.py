@@ -9,8 +9,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skrlv import ConvSparseCoder
-from skrlv._convolutional_model import crops, pooled
 from skrlv.learning import update_kernels
+from skrlv.models.convolutional import crops, pooled
 
 SHAPES = {  # n_axes, signal shape, kernel size
     "series": ((60,), 5),

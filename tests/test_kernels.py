@@ -5,7 +5,6 @@ import pytest
 from problems import random_dictionary
 from scipy.optimize import nnls
 
-from skrlv._validation import lasso_energy
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import coordinate_descent, duality_gap
@@ -13,7 +12,8 @@ from skrlv.inference import proximal_gradient as pg
 from skrlv.inference.homotopy import scratch
 from skrlv.inference.least_angle import _whole_vectors
 from skrlv.inference.problem import lasso_problem
-from skrlv.kernels import descent, homotopy, lasso
+from skrlv.kernels import adam, homotopy, lasso
+from skrlv.models.validation import lasso_energy
 from skrlv.regularizers import L1, ElasticNet
 
 SCALES = (0.5, 0.9, 0.999, 4.0, 300.0, 1e-2, 1e-8, 0.0)  # of Adam
@@ -36,7 +36,7 @@ def test_adam(dtype, rng):
     value, slope, mean = rng.normal(size=(3, 1003)).astype(dtype)
     square, (unit, decay, forget, mean_scale, square_scale, rate, least, _) = rng.random(1003).astype(dtype), SCALES
     moved = np.empty((3, 1003), dtype)
-    descent.adam(value, slope, mean, square, tuple(map(dtype, SCALES)), *moved)
+    adam.adam(value, slope, mean, square, tuple(map(dtype, SCALES)), *moved)
     mean = decay * mean + (1 - decay) * unit * slope
     square = forget * square + (1 - forget) * (unit * slope) ** 2
     twin = mean, square, value - rate * mean * mean_scale / (np.sqrt(square * square_scale) + least)

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold, LeaveOneOut, ShuffleSplit
 
 from skrlv import FISTACoder, SparseCoder, SparseCoderCV, lmbda_grid
-from skrlv._hold_out import hold_out, mixed
+from skrlv.models.hold_out import hold_out, mixed
 
 both = pytest.mark.parametrize("Coder", [SparseCoder, FISTACoder])
 LEVELS = [0.1, 0.25, 0.5]  # of noise, on pixels in 0..1

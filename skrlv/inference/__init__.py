@@ -1,25 +1,31 @@
 """Floor 4: how z is found. Each method takes a landscape and a start, and returns a `Solution`."""
 
-from skrlv.inference.convolution import tiled_descent
 from skrlv.inference.coordinate_descent import coordinate_descent
 from skrlv.inference.duality import duality_gap
+from skrlv.inference.exact import code_energies, exact_codes, exact_path
 from skrlv.inference.homotopy import homotopy, homotopy_path
 from skrlv.inference.least_angle import debiased, gaps_at, least_angle
 from skrlv.inference.mixed_precision import before_rounding, mixed_path, rounded
 from skrlv.inference.proximal_gradient import fista, fista_restart, ista
-from skrlv.inference.solution import Gathered, Solution, joined
+from skrlv.inference.solution import Gathered, Solution, gather, joined
 from skrlv.inference.tally import tallied
+from skrlv.inference.tiled_descent import tiled_descent
+from skrlv.inference.useful_range import useful_range
 
 __all__ = [
     "Gathered",
     "Solution",
     "before_rounding",
+    "code_energies",
     "coordinate_descent",
     "debiased",
     "duality_gap",
+    "exact_codes",
+    "exact_path",
     "fista",
     "fista_restart",
     "gaps_at",
+    "gather",
     "homotopy",
     "homotopy_path",
     "ista",
@@ -29,4 +35,5 @@ __all__ = [
     "rounded",
     "tallied",
     "tiled_descent",
+    "useful_range",
 ]

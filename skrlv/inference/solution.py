@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from skrlv._threads import each_block
+
 
 class Solution(NamedTuple):
     """Codes of a block of rows, and how the search for them went."""
@@ -45,6 +47,17 @@ class Gathered:
         if self._matrices:
             self._arrays["z"] = sparse.vstack([z for _, z in sorted(self._matrices.items())], format="csr")
         return Solution(**self._arrays)
+
+
+def gather(search, n_rows, blocks=each_block):
+    """The `Solution` of all rows, from search(rows) of each block; ``blocks(work, n_rows)`` cuts and runs them."""
+
+    def work(rows):
+        gathered.add(rows, search(rows))
+
+    gathered = Gathered(n_rows)
+    blocks(work, n_rows)
+    return gathered.solution()
 
 
 def joined(solutions):

@@ -1,7 +1,6 @@
 """Floor 4: how the parameters move. Functions take the state, a dict of NumPy arrays, and return the next."""
 
-from skrlv.learning.convolution import convolution_statistics, learn_kernels, update_kernels, worst_windows
-from skrlv.learning.descent import BLOWN_UP, Descent, adam_step, moments_of, with_moments, without_moments
+from skrlv.learning.adam import BLOWN_UP, Descent, adam_step, moments_of, with_moments, without_moments
 from skrlv.learning.dictionary import (
     MOST_RESAMPLED,
     learn_dictionary,
@@ -13,6 +12,7 @@ from skrlv.learning.dictionary import (
 )
 from skrlv.learning.encoder import NumberLearner, WeightLearner, rms_norm
 from skrlv.learning.gradient import gradient_step
+from skrlv.learning.kernels import convolution_statistics, learn_kernels, update_kernels, worst_windows
 from skrlv.learning.minibatches import minibatches
 from skrlv.learning.statistics import add, decay, statistics
 from skrlv.learning.variational import VariationalLearner, looks, variational_slopes, variational_step

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from skrlv._arrays import squares_per_sample, to_device_of, to_numpy, zeros
-from skrlv.learning.descent import Descent
+from skrlv.learning.adam import Descent
 from skrlv.learning.minibatches import minibatches
 
 ROWS_AT_ONCE = 1024

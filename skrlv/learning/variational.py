@@ -20,7 +20,7 @@ import numpy as np
 from skrlv._arrays import double, is_numpy, namespace, sum_per_sample, to_numpy
 from skrlv._threads import each_block, one_blas_thread, row_blocks
 from skrlv.bound import divergence
-from skrlv.learning.descent import Descent, adam_step, moments_of, with_moments, without_moments
+from skrlv.learning.adam import Descent, adam_step, moments_of, with_moments, without_moments
 from skrlv.learning.minibatches import minibatches
 
 FEWEST_ROWS, MOST_ROWS = 64, 128  # of a batch that one thread takes

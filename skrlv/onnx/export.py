@@ -10,9 +10,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import to_numpy
-from skrlv._dictionary_model import DictionaryModel
-from skrlv._encoder_model import EncoderModel
-from skrlv.base import LatentVariableModel
+from skrlv.models.base import LatentVariableModel
+from skrlv.models.dictionary import DictionaryModel
+from skrlv.models.encoder import EncoderModel
 from skrlv.onnx.tracing import Graph, value_info
 
 OPSET = 18

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import to_device, to_device_of
 from skrlv._rows import Rows, surveyed
-from skrlv.base import LatentVariableModel
+from skrlv.models.base import LatentVariableModel
 
 
 class LinearModel(LatentVariableModel):

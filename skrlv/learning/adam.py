@@ -74,7 +74,7 @@ def _moved(value, slope, mean, square, scales):
 
 
 def _moved_by_kernel(value, slope, mean, square, scales):
-    from skrlv.kernels.descent import adam
+    from skrlv.kernels.adam import adam
 
     value = np.asarray(value)
     unit, mean_scale, square_scale, rate = scales

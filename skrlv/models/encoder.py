@@ -7,10 +7,10 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import check_device, to_device, to_numpy
-from skrlv._linear_model import LinearModel
 from skrlv.encoders import ALISTA, LISTA, ConvolutionalEncoder, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder
 from skrlv.energy import Energy
 from skrlv.inference import Solution
+from skrlv.models.linear import LinearModel
 from skrlv.regularizers import L1
 
 _BY_HAND: dict[str, Any] = {

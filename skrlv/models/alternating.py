@@ -10,15 +10,15 @@ from sklearn.utils import check_random_state
 from skrlv._arrays import to_numpy
 from skrlv._compat import _fit_context
 from skrlv._threads import dense
-from skrlv.base import (
+from skrlv.inference import joined
+from skrlv.learning import minibatches
+from skrlv.models.base import (
     LatentVariableModel,
     of_those_not_converged,
     one_more_batch,
     warn_unless_converged,
     warn_user,
 )
-from skrlv.inference import joined
-from skrlv.learning import minibatches
 
 MOST_CODES_KEPT = 2**25  # entries
 

@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, row_blocks
-from skrlv._validation import check_codes
-from skrlv.inference import Gathered
+from skrlv.inference import gather
+from skrlv.models.validation import check_codes
 
 ROWS_PER_TRANSFER = 8192
 ROWS_PER_STEP = 256
@@ -173,11 +173,9 @@ class LatentVariableModel(
             x = dense(X[rows])
             solution = self._encode(energy, self._placed(x))
             z = to_numpy(solution.z).astype(X.dtype, copy=False)
-            gathered.add(rows, solution._replace(z=z if keep is None else keep(x, z)))
+            return solution._replace(z=z if keep is None else keep(x, z))
 
-        gathered = Gathered(X.shape[0])
-        self._each_block(search, X.shape[0])
-        return gathered.solution()
+        return gather(search, X.shape[0], self._each_block)
 
     def _each_block(self, work, n_rows):
         """Blocks of rows go to threads; a device is kept busy by larger ones, one after the other."""

@@ -76,3 +76,12 @@ def resolved_tol(code_tol, dtype):
 def stored(z, as_csr):
     """A block of codes as it is given out."""
     return sparse.csr_matrix(z) if as_csr else z
+
+
+def decreasing(lmbdas):
+    """A grid from its largest value down, checked."""
+    grid = np.asarray(lmbdas)
+    numbers = grid.dtype.kind in "iuf" and grid.ndim == 1 and grid.size > 0
+    if not numbers or not (np.isfinite(grid) & (grid >= 0)).all():
+        raise ValueError(f"lmbdas must be a list of finite numbers of at least 0, got {lmbdas!r}.")
+    return -np.sort(-grid.astype(np.float64))

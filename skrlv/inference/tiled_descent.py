@@ -1,7 +1,7 @@
 """Exact codes of signals on kernels, with a certificate on each: coordinate descent on working sets, tile by tile."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise, product
 from typing import Any
 
@@ -11,7 +11,7 @@ from skrlv._arrays import double, is_numpy
 from skrlv._convolution import AXES, boxed, boxed_shape, correlate
 from skrlv._threads import each_block, row_blocks
 from skrlv.decoders import ConvolutionalDictionary
-from skrlv.inference.solution import Gathered, Solution
+from skrlv.inference.solution import Solution, gather
 from skrlv.regularizers import LassoFamily
 
 _PLACES_PER_TILE = 2048
@@ -61,17 +61,15 @@ def tiled_descent(landscape, z0=None, *, max_iter=2000, tol=1e-6, n_jobs=None):
     y, prediction = landscape.y, landscape.prediction
     dtype = np.float64 if tol < _FLOAT32_REACHES else y.dtype
     problem = ConvolutionalLasso(landscape.energy, dtype)
-    gathered = Gathered(len(y))
 
     def search(rows):
         z = np.zeros((1, *problem.positions, problem.n_components), dtype) if z0 is None else z0[rows].astype(dtype)
         target = None if prediction is None else prediction[rows]
         visits, gap = _descend(problem, y[rows], target, z, max_iter, tol, n_jobs)
         z = z.astype(y.dtype, copy=False)
-        gathered.add(rows, Solution(z, np.array([visits]), np.array([gap]), np.array([gap <= tol])))
+        return Solution(z, np.array([visits]), np.array([gap]), np.array([gap <= tol]))
 
-    each_block(search, len(y), n_jobs, size=1)
-    return gathered.solution()
+    return gather(search, len(y), partial(each_block, n_jobs=n_jobs, size=1))
 
 
 def is_convolutional_lasso(landscape):

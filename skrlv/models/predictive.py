@@ -8,11 +8,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from skrlv._alternating import AlternatingModel
 from skrlv._arrays import squares_per_sample, to_numpy
-from skrlv._encoder_model import EncoderModel, predicted
-from skrlv.base import warn_user
 from skrlv.learning import BLOWN_UP, adam_step, moments_of, rms_norm, with_moments, without_moments
+from skrlv.models.alternating import AlternatingModel
+from skrlv.models.base import warn_user
+from skrlv.models.encoder import EncoderModel, predicted
 
 STEPS_AT_FULL_RATE = 200
 LEAST_SHARE = 1e-9  # of the first rate; an encoder that goes astray below it does not because of the rate

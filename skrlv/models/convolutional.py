@@ -8,13 +8,17 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_feature_names, check_is_fitted, validate_data
 
-from skrlv._alternating import AlternatingModel
 from skrlv._arrays import check_device, is_numpy, to_numpy
 from skrlv._convolution import AXES, positions
-from skrlv._hold_out import r_squared
-from skrlv._linear_model import LinearModel
 from skrlv._rows import Rows
-from skrlv._signals import (
+from skrlv.decoders import ConvolutionalDictionary, MaskedDecoder
+from skrlv.inference import fista_restart, gather, tiled_descent
+from skrlv.learning import learn_kernels, unit_rows
+from skrlv.models.alternating import AlternatingModel
+from skrlv.models.base import unchanged_unless_learned, warn_unless_converged, warn_user
+from skrlv.models.hold_out import r_squared
+from skrlv.models.linear import LinearModel
+from skrlv.models.signals import (
     N_FOLDS,
     check_sizes,
     crops,
@@ -27,11 +31,7 @@ from skrlv._signals import (
     per_axis,
     pooled,
 )
-from skrlv._validation import resolved_tol, stored
-from skrlv.base import unchanged_unless_learned, warn_unless_converged, warn_user
-from skrlv.decoders import ConvolutionalDictionary, MaskedDecoder
-from skrlv.inference import Gathered, fista_restart, tiled_descent
-from skrlv.learning import learn_kernels, unit_rows
+from skrlv.models.validation import resolved_tol, stored
 
 PIXELS_PER_CROP = 2**14
 GAP_WHILE_LEARNING = 1e-3  # of codes that move kernels: finer ones move them alike
@@ -449,17 +449,15 @@ class ConvolutionalModel(LinearModel, AlternatingModel):
     def _masked(self, energy, y, mask):
         """The `Solution` of signals that are zero where they were not seen; mask has their shape, or that of one."""
         tol = TOL_OF_STEPS if self.code_tol == "auto" else self.code_tol
-        gathered = Gathered(len(y))
 
         def search(rows):
             seen = self._placed(mask if len(mask) == 1 else mask[rows])
             # nor is a prediction from signals with holes worth being drawn to
             masked = replace(energy, decoder=MaskedDecoder(energy.decoder, seen), encoder_weight=0.0)
             solution = fista_restart(masked.given(self._placed(y[rows])), max_iter=MOST_STEPS, tol=tol)
-            gathered.add(rows, solution._replace(z=to_numpy(solution.z).astype(y.dtype, copy=False)))
+            return solution._replace(z=to_numpy(solution.z).astype(y.dtype, copy=False))
 
-        self._each_block(search, len(y))
-        return gathered.solution()
+        return gather(search, len(y), self._each_block)
 
     def _mask_of(self, mask, X):
         """A mask in the shape of X, which has channels."""

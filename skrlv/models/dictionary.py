@@ -1,21 +1,22 @@
 """Between base and the roof: what all models with a dense dictionary under squared error share."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
-from skrlv._alternating import AlternatingModel
 from skrlv._arrays import is_numpy, to_device, to_numpy
-from skrlv._hold_out import hold_out, mixed, r_squared
-from skrlv._linear_model import LinearModel
-from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread
-from skrlv._validation import check_dictionary
-from skrlv.base import warn_unless_converged, warn_user
+from skrlv._rows import sample_rows
+from skrlv._threads import dense, each_block, one_blas_thread
 from skrlv.decoders import Dictionary
-from skrlv.inference import Gathered, Solution, joined
+from skrlv.inference import Solution, gather, joined, useful_range
 from skrlv.learning import learn_dictionary, unit_rows
-from skrlv.metrics import sample_rows, useful_range
+from skrlv.models.alternating import AlternatingModel
+from skrlv.models.base import warn_unless_converged, warn_user
+from skrlv.models.hold_out import hold_out, mixed, r_squared
+from skrlv.models.linear import LinearModel
+from skrlv.models.validation import check_dictionary
 from skrlv.regularizers import LassoFamily
 
 _DRAWN_PER_ATOM = 16  # rows that k-means++ chooses from
@@ -60,17 +61,6 @@ class DictionaryModel(LinearModel):
         self.lmbda_ = energy.lmbda
 
 
-def by_blocks(search, n_rows, n_jobs, size=ROWS_PER_BLOCK):
-    """The `Solution` of all rows, from search(rows) of each block."""
-
-    def work(rows):
-        gathered.add(rows, search(rows))
-
-    gathered = Gathered(n_rows)
-    each_block(work, n_rows, n_jobs, size)
-    return gathered.solution()
-
-
 class Coder(DictionaryModel, AlternatingModel):
     """A dictionary model without an encoder: its codes are searched for, in `fit` as in `transform`."""
 
@@ -81,7 +71,7 @@ class Coder(DictionaryModel, AlternatingModel):
         def search(rows):
             return self._encode(energy, y[rows], None if z0 is None else z0[rows])
 
-        return by_blocks(search, len(y), self.n_jobs, ROWS_PER_THREAD)
+        return gather(search, len(y), partial(each_block, n_jobs=self.n_jobs, size=ROWS_PER_THREAD))
 
     def score(self, X, y=None):
         r"""R^2 on held-out features, which ranks lmbda: energies cannot, since a smaller lmbda always wins.

@@ -1,0 +1,1 @@
+"""What estimators are made of: base classes for models of your own."""
