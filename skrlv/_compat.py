@@ -27,6 +27,11 @@ except ImportError:
             return _SilentContext()
 
 
+def has_callbacks(context):
+    """Whether anybody follows the fit."""
+    return bool(getattr(context, "_callbacks", ()))
+
+
 class Interval(_param_validation.Interval):
     """A range of numbers; True is not one."""
 
@@ -34,4 +39,12 @@ class Interval(_param_validation.Interval):
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
-__all__ = ["CallbackSupportMixin", "HasMethods", "Interval", "StrOptions", "_fit_context", "validate_params"]
+__all__ = [
+    "CallbackSupportMixin",
+    "HasMethods",
+    "Interval",
+    "StrOptions",
+    "_fit_context",
+    "has_callbacks",
+    "validate_params",
+]

@@ -1,20 +1,23 @@
-"""Roof: sparse codes of whole signals and images by convolution, exact (ConvSparseCoder) and predicted."""
+"""Sparse codes of whole signals and images by convolution, exact (ConvSparseCoder) and predicted."""
 
 from math import prod
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import max_per_sample, to_numpy
 from skrlv._compat import Interval, StrOptions
-from skrlv.decoders import ConvolutionalDictionary
 from skrlv.encoders import ConvolutionalEncoder
 from skrlv.energy import Energy
-from skrlv.models.base import warn_user
+from skrlv.learning import Alternation
+from skrlv.models.base import batches_of
 from skrlv.models.convolutional import ConvolutionalModel, sized
-from skrlv.models.predictive import PredictiveModel
-from skrlv.models.signals import crops
+from skrlv.models.encoder import predicted, predictive_alternation, predicts, warn_of_divergence
+from skrlv.models.hold_out import r_squared
+from skrlv.models.signals import N_FOLDS, crops, folds, is_list_of_signals, listed
 from skrlv.models.validation import ENCODING_PARAMETERS, LASSO_PARAMETERS
+from skrlv.models.warning import warn_user
 from skrlv.regularizers import L1
 
 ROWS_REVIEWED = 8  # signals, or crops, that a warning is judged by, from the strongest to the weakest
@@ -149,6 +152,7 @@ class ConvSparseCoder(ConvolutionalModel):
     (1797, 32)
     """
 
+    _mixes_dtypes = True
     _parameter_constraints = {**CONVOLUTIONAL_PARAMETERS, "positive": LASSO_PARAMETERS["positive"]}
 
     def __init__(
@@ -190,25 +194,65 @@ class ConvSparseCoder(ConvolutionalModel):
         self.device = device
         self.random_state = random_state
 
-    def _energy(self, atoms, lmbda):
-        decoder = ConvolutionalDictionary(atoms, self.signal_shape_[: self._n_axes])
-        return Energy(decoder, L1(positive=bool(self.positive)), lmbda)
+    def _energy(self, atoms, lmbda, encoder=None):
+        return Energy(self._decoder(atoms), L1(positive=bool(self._shape["positive"])), lmbda)
 
-    def _store(self, energy, dtype):
-        super()._store(energy, dtype)
-        self._positive = energy.regularizer.positive
+    def _infer(self, energy, y, z0=None):
+        return self._argmin(energy, y, z0)
 
-    @property
-    def energy_(self):
-        """The fitted `Energy`, on the device."""
-        return Energy(self._stored_decoder, L1(positive=self._positive), self.lmbda_)
+    def _learner(self, X, energy, rng, **given):
+        return self._alternation(energy, **batches_of(self, X))
 
-    def _encode(self, energy, y, z0=None):
-        return self._minimum(energy, y, z0)
+    def _streamer(self, energy, rng):
+        return self._alternation(energy)
 
-    def _review(self, X):
-        """Say once where lmbda makes codes that tell nothing, and what to do."""
-        super()._review(X)
+    def _alternation(self, energy, **passes):
+        return Alternation(
+            energy, self._state, infer=self._infer_batch, update=self._learn_atoms, spend=self._spend,
+            remedy=self._remedy, **passes,
+        )  # fmt: skip
+
+    def score(self, X, y=None):
+        r"""R^2 on pixels held out, which ranks lmbda: energies cannot, since a smaller lmbda always wins.
+
+        .. math:: 1 - \sum (x - \hat x)^2 / \sum (x - \bar x)^2
+
+        The entries of a signal are cut in five fixed random folds. For each, codes are found from the other four at
+        the same lmbda, and :math:`\hat x` is their prediction of those held out; :math:`\bar x` is the mean of each
+        channel.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, \*spatial[, n_channels]), or list of arrays
+            Signals; those of a list may have different sizes.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            At most 1.
+        """
+        check_is_fitted(self)
+        X = listed(X)
+        groups = [group for _, group in self._layout.groups(X)] if is_list_of_signals(X) else [self._validated(X)]
+        error = sum(self._error_on_held_out(group) for group in groups)
+        pixels = np.concatenate([group.reshape(-1, group.shape[-1]) for group in groups])
+        return float(r_squared(np.array([error]), pixels)[0])
+
+    def _error_on_held_out(self, X):
+        """Squared error on held-out entries of validated signals of one size."""
+        energy, fold_of = sized(self.energy_, X), folds(X.shape[1:])
+        error = 0.0
+        for fold in range(N_FOLDS):
+            seen = (fold_of != fold)[None]
+            solution = self._masked(energy, X * seen, seen.astype(X.dtype))
+            guess = to_numpy(energy.decoder(self._placed(solution.z)))
+            error += float(np.sum(((X - guess) * ~seen).astype(np.float64) ** 2))
+        return error
+
+    def _warn_about_fit(self, X):
+        super()._warn_about_fit(X)
         rows = np.flatnonzero(X.reshape(len(X), -1).any(axis=1))[:ROWS_REVIEWED]
         if not rows.size:
             return
@@ -216,7 +260,7 @@ class ConvSparseCoder(ConvolutionalModel):
         ranked = np.argsort(-np.abs(sample).reshape(len(sample), -1).max(axis=1), kind="stable")
         sample = sample[ranked[np.unique(np.linspace(0, len(sample) - 1, ROWS_REVIEWED).astype(int))]]
         energy, placed = sized(self.energy_, sample), self._placed(sample)
-        used = np.count_nonzero(to_numpy(self._infer(energy, placed, None, None).z)) / len(sample)
+        used = np.count_nonzero(to_numpy(self._infer_batch(energy, placed).z)) / len(sample)
         reached = to_numpy(max_per_sample(energy.decoder.adjoint(placed)))
         if used == 0.0:
             warn_user(
@@ -230,7 +274,7 @@ class ConvSparseCoder(ConvolutionalModel):
             )
 
 
-class ConvSparseAutoencoder(PredictiveModel, ConvolutionalModel):
+class ConvSparseAutoencoder(ConvolutionalModel):
     r"""Convolutional sparse autoencoder: kernels whose sparse maps a layer of filters can predict, and these filters.
 
     .. math:: E(x, z) = \tfrac12 \sum_c \Bigl\| x_c - \sum_i K_{i,c} * z_i \Bigr\|_2^2 + \lambda \sum_i \|z_i\|_1
@@ -321,6 +365,8 @@ class ConvSparseAutoencoder(PredictiveModel, ConvolutionalModel):
     True
     """
 
+    _frozen = ("encoder_weight",)
+    _has_encoder = True
     _parameter_constraints = {
         **CONVOLUTIONAL_PARAMETERS,
         "encoder_weight": [Interval(Real, 0, None, closed="left")],
@@ -372,9 +418,23 @@ class ConvSparseAutoencoder(PredictiveModel, ConvolutionalModel):
         self.device = device
         self.random_state = random_state
 
-    def _energy(self, atoms, lmbda):
-        decoder = ConvolutionalDictionary(atoms, self.signal_shape_[: self._n_axes])
-        return Energy(decoder, L1(), lmbda, self._first_encoder(decoder, lmbda), self.encoder_weight)
+    def _energy(self, atoms, lmbda, encoder=None):
+        decoder = self._decoder(atoms)
+        encoder = self._first_encoder(decoder, lmbda) if encoder is None else encoder
+        return Energy(decoder, L1(), lmbda, encoder, self._shape["encoder_weight"])
 
     def _first_encoder(self, decoder, lmbda):
         return ConvolutionalEncoder.first_step(decoder, self._data_unit)
+
+    def _infer(self, energy, y, z0=None):
+        return predicted(energy.encoder, y) if predicts(self) else self._argmin(energy, y, z0)
+
+    def _learner(self, X, energy, rng, **given):
+        return predictive_alternation(self, energy, self._infer_batch, **batches_of(self, X))
+
+    def _streamer(self, energy, rng):
+        return predictive_alternation(self, energy, self._infer_batch)
+
+    def _warn_about_fit(self, X):
+        super()._warn_about_fit(X)
+        warn_of_divergence(self)

@@ -1,4 +1,4 @@
-"""Annex: a dictionary learned from an array that is spread over a cluster."""
+"""A dictionary learned from an array that is spread over a cluster."""
 
 from functools import partial, reduce
 
@@ -10,8 +10,15 @@ from sklearn.utils.validation import check_is_fitted
 from skrlv._rows import Rows
 from skrlv._threads import row_blocks
 from skrlv.inference import exact_codes, joined
-from skrlv.learning import MOST_RESAMPLED, add, learn_from_statistics, statistics, update_atoms, worst_reconstructed
-from skrlv.models.alternating import without_codes
+from skrlv.learning import (
+    MOST_RESAMPLED,
+    Alternation,
+    add,
+    learn_from_statistics,
+    statistics,
+    update_atoms,
+    worst_reconstructed,
+)
 from skrlv.models.validation import resolved_tol
 from skrlv.sparse_coding import SparseCoder
 
@@ -184,23 +191,40 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
     def _rows(self, X):
         return DaskRows(X)
 
-    def _pass(self, X, learned, rng):
-        energy = dask.delayed(learned.energy, pure=False)
-        found = [dask.delayed(_found)(chunk, energy, resolved_tol(self.code_tol, X.dtype)) for chunk in _chunks(X)]
-        while len(found) > 1:
-            found = [dask.delayed(_together)(found[i : i + 8]) for i in range(0, len(found), 8)]
-        batch, spent, learned.search, worst, errors = dask.compute(found[0])[0]
-        learned.state, learned.energy = learn_from_statistics(
-            learned.state, learned.energy, batch, lambda n: (worst[:n], errors[:n]), whole=True,
-            move=partial(update_atoms, positive=self.positive_dictionary),
-            positive=self.positive_dictionary,
+    def _learner(self, X, energy, rng, **given):
+        return ChunkedAlternation(
+            energy, self._state, _chunks(X), X.shape[0], tol=self.tol, remedy=self._remedy,
+            code_tol=resolved_tol(self.code_tol, X.dtype), positive=self.positive_dictionary,
         )  # fmt: skip
-        return spent
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = False
         return tags
+
+
+class ChunkedAlternation(Alternation):
+    """One step per pass: each chunk sends its statistics, and their sums move the atoms."""
+
+    def __init__(self, energy, state, chunks, n_samples, *, tol, remedy, code_tol, positive):
+        super().__init__(
+            energy, state, infer=None, update=None, spend=None, remedy=remedy, n_samples=n_samples, tol=tol
+        )  # fmt: skip
+        self._chunks, self._code_tol, self._positive = chunks, code_tol, positive
+
+    def run_pass(self, rng, report):
+        energy = dask.delayed(self.energy, pure=False)
+        found = [dask.delayed(_found)(chunk, energy, self._code_tol) for chunk in self._chunks]
+        while len(found) > 1:
+            found = [dask.delayed(_together)(found[i : i + 8]) for i in range(0, len(found), 8)]
+        batch, spent, search, worst, errors = dask.compute(found[0])[0]
+        atoms, self.energy = learn_from_statistics(
+            self.state.atoms, self.energy, batch, lambda n: (worst[:n], errors[:n]), whole=True,
+            move=partial(update_atoms, positive=self._positive), positive=self._positive,
+        )  # fmt: skip
+        self.state, self._searches = self.state._replace(n_steps=self.state.n_steps + 1, atoms=atoms), [search]
+        report(spent, self._n_samples)
+        return spent / self._n_samples
 
 
 class DaskRows(Rows):
@@ -246,7 +270,7 @@ def _found(x, energy, tol):
         solution = exact_codes(energy, y, None, tol=tol)
         z = solution.z
         parts.append(
-            (statistics(y, z, n_jobs=1), float(energy(y, z).sum()), without_codes(solution),
+            (statistics(y, z, n_jobs=1), float(energy(y, z).sum()), solution._replace(z=np.empty(0)),
              *worst_reconstructed(energy, y, z, MOST_RESAMPLED))
         )  # fmt: skip
     return _together(parts)

@@ -1,4 +1,4 @@
-"""Roof: codes predicted by an unrolled solver (LISTAEncoder)."""
+"""Codes predicted by an unrolled solver (LISTAEncoder)."""
 
 from functools import partial
 from numbers import Integral, Real
@@ -8,19 +8,18 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from skrlv._arrays import to_device, to_numpy
+from skrlv._arrays import to_numpy
 from skrlv._compat import Interval, StrOptions, _fit_context
-from skrlv._rows import Rows
 from skrlv._threads import dense, each_block
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ALISTA, LISTA, HyperLISTA, StepLISTA
 from skrlv.energy import Energy
 from skrlv.inference import Solution, duality_gap, exact_codes, gather
 from skrlv.learning import NumberLearner, WeightLearner
-from skrlv.models.base import warn_unless_converged
 from skrlv.models.dictionary import DictionaryModel
-from skrlv.models.encoder import EncoderModel, predicted
+from skrlv.models.encoder import predicted
 from skrlv.models.validation import ENCODING_PARAMETERS, check_codes, lasso_energy, resolved_tol
+from skrlv.models.warning import warn_unless_converged
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
 
@@ -28,7 +27,7 @@ _ARCHITECTURES: dict[str, Any] = {"lista": LISTA, "step": StepLISTA, "alista": A
 _REFINE = "refine gives codes with a certificate."
 
 
-class LISTAEncoder(EncoderModel, DictionaryModel):
+class LISTAEncoder(DictionaryModel):
     r"""Sparse codes predicted by a few layers, unrolled from ISTA and then learned.
 
     .. math:: z_0 = \mathrm{sh}_{\theta}(W x), \qquad z_t = \mathrm{sh}_{\theta}(W x + S z_{t-1}), \quad t = 1..T
@@ -135,6 +134,8 @@ class LISTAEncoder(EncoderModel, DictionaryModel):
         "random_state": ["random_state"],
     }
     dictionary_init = None
+    _has_encoder = True
+    _streams = False
     _remedy = _REFINE
 
     def __init__(
@@ -204,22 +205,23 @@ class LISTAEncoder(EncoderModel, DictionaryModel):
             raise ValueError("codes= are codes on given atoms: give these as dictionary=.")
         if codes is not None and self.objective == "energy":
             raise ValueError("objective='energy' needs no codes=; leave one of them out.")
-        return self._fit(X, codes=codes)
+        return self._fit(X, y, codes=codes)
 
-    def _initial_energy(self, X, rng):
-        if self.dictionary is not None:
-            start = super()._initial_energy(X, rng)
-            return self._energy(start.decoder.atoms, start.lmbda)
+    def _first_atoms(self, X, survey, rng):
         names = ("n_components", "lmbda", "positive", "n_jobs")
-        coder = SparseCoder(**{name: getattr(self, name) for name in names}, random_state=rng).fit(X)
-        return self._energy(to_device(coder.components_, self.device), coder.lmbda_)
+        return SparseCoder(**{name: getattr(self, name) for name in names}, random_state=rng).fit(X).components_
 
-    def _energy(self, atoms, lmbda):
-        decoder, options = Dictionary(atoms), {"positive": bool(self.positive)}
+    def _energy(self, atoms, lmbda, encoder=None):
+        decoder = Dictionary(atoms)
+        if encoder is None:
+            encoder = self._first_encoder(decoder, lmbda)
+        return Energy(decoder, L1(positive=encoder.positive), lmbda, encoder)
+
+    def _first_encoder(self, decoder, lmbda):
+        options = {"positive": bool(self.positive)}
         if self.architecture == "lista":
             options["tied"] = bool(self.tied)
-        encoder = _ARCHITECTURES[self.architecture].unrolled(decoder, lmbda, self.n_layers, **options)
-        return Energy(decoder, L1(positive=encoder.positive), lmbda, encoder=encoder)
+        return _ARCHITECTURES[self.architecture].unrolled(decoder, lmbda, self.n_layers, **options)
 
     def _learner(self, X, energy, rng, **given):
         targets = self._targets(X, given["codes"])
@@ -232,8 +234,8 @@ class LISTAEncoder(EncoderModel, DictionaryModel):
         if self.architecture != "lista":
             return NumberLearner(energy, load, X.shape[0], **split)
         return WeightLearner(
-            energy, load, X.shape[0], rate=self.learning_rate_init, data_unit=Rows(X).survey().rms or 1.0, tol=self.tol,
-            patience=self.n_iter_no_change, batch_size=self._batch_size(X.shape[0]), **split,
+            energy, load, X.shape[0], rate=self.learning_rate_init, data_unit=self._data_unit, tol=self.tol,
+            patience=self.n_iter_no_change, batch_size=self._rows_per_step(X.shape[0]), **split,
         )  # fmt: skip
 
     def _targets(self, X, codes):
@@ -253,20 +255,17 @@ class LISTAEncoder(EncoderModel, DictionaryModel):
 
         return gather(search, X.shape[0], partial(each_block, n_jobs=self.n_jobs)).z
 
-    def _pass(self, X, learned, rng):
-        return learned.run_pass(rng) * X.shape[0]
-
     @property
     def validation_loss_history_(self):
         """The objective on the rows held out, after each pass."""
         check_is_fitted(self)
-        return self._state["validation_loss"]
+        return self._state.histories["validation_loss"]
 
     def _exact_energy(self):
-        return lasso_energy(self.components_, self.lmbda_, positive=self._positive)
+        return lasso_energy(self.components_, self.lmbda_, positive=self._shape["positive"])
 
-    def _encode(self, energy, y, z0=None):
-        return predicted(energy, y)
+    def _infer(self, energy, y, z0=None):
+        return predicted(energy.encoder, y)
 
     def refine(self, X, *, code_tol="auto"):
         """Predictions where they are near enough, exact codes where they are not.

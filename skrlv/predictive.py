@@ -1,25 +1,23 @@
-"""Roof: sparse codes and an encoder that agree with each other (PredictiveSparseDecomposition)."""
+"""Sparse codes and an encoder that agree with each other (PredictiveSparseDecomposition)."""
 
 from dataclasses import replace
-from functools import partial
 from numbers import Real
 
 from skrlv._arrays import double, is_numpy, zeros
 from skrlv._compat import HasMethods, Interval, StrOptions
-from skrlv._threads import each_block
 from skrlv.decoders import Dictionary
 from skrlv.encoders import LISTA, ShrinkageEncoder, TanhEncoder
 from skrlv.energy import Energy
-from skrlv.inference import exact_codes, fista_restart, gather
-from skrlv.models.dictionary import ROWS_PER_THREAD, DictionaryModel, warn_of_offset
-from skrlv.models.encoder import refuse_cpu
-from skrlv.models.predictive import PredictiveModel
+from skrlv.inference import blockwise, exact_codes, fista_restart
+from skrlv.models.base import batches_of
+from skrlv.models.dictionary import DictionaryModel, warns_of_offset
+from skrlv.models.encoder import predicted, predictive_alternation, predicts, refuse_cpu, warn_of_divergence
 from skrlv.models.validation import resolved_tol
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
 
 
-class PredictiveSparseDecomposition(PredictiveModel, DictionaryModel):
+class PredictiveSparseDecomposition(DictionaryModel):
     r"""Predictive sparse decomposition: sparse codes that an encoder can predict, and the encoder.
 
     .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1 + \tfrac{w}{2} \|z - \mathrm{Enc}(x)\|_2^2
@@ -111,6 +109,8 @@ class PredictiveSparseDecomposition(PredictiveModel, DictionaryModel):
     True
     """
 
+    _frozen = ("positive", "encoder_weight")
+    _has_encoder = True
     _parameter_constraints = {
         **{
             name: SparseCoder._parameter_constraints[name]
@@ -171,13 +171,15 @@ class PredictiveSparseDecomposition(PredictiveModel, DictionaryModel):
         if not named:
             refuse_cpu(self.device)
 
-    def _energy(self, atoms, lmbda):
-        decoder = Dictionary(double(atoms) if is_numpy(atoms) else atoms)
-        encoder = self._first_encoder(decoder, lmbda)
-        return Energy(decoder, L1(positive=bool(self.positive)), lmbda, encoder, self.encoder_weight)
+    def _energy(self, atoms, lmbda, encoder=None):
+        if encoder is None and is_numpy(atoms):
+            atoms = double(atoms)  # as they are while learning
+        decoder, positive = Dictionary(atoms), bool(self._shape["positive"])
+        encoder = self._first_encoder(decoder, lmbda) if encoder is None else encoder
+        return Energy(decoder, L1(positive=positive), lmbda, encoder, self._shape["encoder_weight"])
 
     def _first_encoder(self, decoder, lmbda):
-        positive = bool(self.positive)
+        positive = bool(self._shape["positive"])
         if not isinstance(self.encoder, str):
             from skrlv.torch_modules import ModuleEncoder  # torch is imported only where it is used
 
@@ -188,13 +190,16 @@ class PredictiveSparseDecomposition(PredictiveModel, DictionaryModel):
             return ShrinkageEncoder.first_step(decoder, lmbda, positive=positive)
         return LISTA.unrolled(decoder, lmbda, 1, positive=positive)
 
-    def _infer(self, energy, y, z0, rng):
-        if not is_numpy(y):
-            return self._minimum(energy, y)
-        blocks = partial(each_block, n_jobs=self.n_jobs, size=ROWS_PER_THREAD)
-        return gather(lambda rows: self._minimum(energy, y[rows]), len(y), blocks)
+    def _learner(self, X, energy, rng, **given):
+        return predictive_alternation(self, energy, blockwise(self._argmin, self.n_jobs), **batches_of(self, X))
 
-    def _minimum(self, energy, y, z0=None):
+    def _streamer(self, energy, rng):
+        return predictive_alternation(self, energy, blockwise(self._argmin, self.n_jobs))
+
+    def _infer(self, energy, y, z0=None):
+        return predicted(energy.encoder, y) if predicts(self) else self._argmin(energy, y)
+
+    def _argmin(self, energy, y, z0=None):
         """The minimum of the whole energy.
 
         It does not depend on the start: the exact path is quickest from zero, FISTA from the prediction.
@@ -206,6 +211,6 @@ class PredictiveSparseDecomposition(PredictiveModel, DictionaryModel):
         start = zeros((len(y), *decoder.code_shape), like=y)
         return exact_codes(replace(energy, decoder=decoder), y, start, tol=tol)
 
-    def _review(self, X):
-        warn_of_offset(self._rows(X).survey())
-        super()._review(X)
+    def _warn_about_fit(self, X):
+        warns_of_offset(self._rows(X).survey())
+        warn_of_divergence(self)

@@ -4,13 +4,12 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from skrlv._arrays import check_device, to_device
 from skrlv._compat import Interval, StrOptions
 from skrlv._threads import each_block
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
-from skrlv.inference import code_energies, exact_codes, exact_path, fista_restart
-from skrlv.models.dictionary import ROWS_PER_THREAD, Coder
+from skrlv.inference import ROWS_PER_THREAD, code_energies, exact_codes, exact_path, fista_restart
+from skrlv.models.coder import Coder
 from skrlv.models.validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, lasso_energy, resolved_tol, stored
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
 
@@ -119,6 +118,8 @@ class SparseCoder(Coder):
     True
     """
 
+    _frozen = ("positive", "l2")
+    _mixes_dtypes = True
     _parameter_constraints = {
         **_COMMON,
         "positive_dictionary": ["boolean"],
@@ -162,29 +163,20 @@ class SparseCoder(Coder):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _energy(self, atoms, lmbda):
-        return lasso_energy(atoms, lmbda, positive=self.positive, l2=self.l2)
+    def _energy(self, atoms, lmbda, encoder=None):
+        return lasso_energy(atoms, lmbda, **self._shape)
 
-    @property
-    def energy_(self):
-        """The fitted `Energy`, in float64."""
-        return lasso_energy(self.components_, self.lmbda_, positive=self._positive, l2=self._l2)
-
-    def _store(self, energy, dtype):
-        super()._store(energy, dtype)
-        self._positive, self._l2 = energy.regularizer.positive, energy.encoder_weight
-
-    def _encode(self, energy, y, z0=None):
+    def _infer(self, energy, y, z0=None):
         return exact_codes(energy, y, z0, tol=resolved_tol(self.code_tol, y.dtype))
 
-    def _encode_path(self, energy, y, lmbdas):
+    def _infer_path(self, energy, y, lmbdas):
         return exact_path(energy, y, lmbdas, tol=resolved_tol(self.code_tol, y.dtype))
 
-    def _spent(self, energy, y, z):
-        spent = each_block(
-            lambda rows: code_energies(energy, y[rows], z[rows]).sum(), len(y), self.n_jobs, ROWS_PER_THREAD
-        )
-        return float(sum(spent))
+    def _spend(self, energy, y, z):
+        def spent(rows):
+            return code_energies(energy, y[rows], z[rows]).sum()
+
+        return float(sum(each_block(spent, len(y), self.n_jobs, ROWS_PER_THREAD)))
 
     def _as_features(self, z):
         if self.split_sign:
@@ -280,6 +272,7 @@ class FISTACoder(Coder):
     (300, 32)
     """
 
+    _frozen = ("regularizer", "positive")
     _remedy = "Raise code_max_iter, or code_tol."
     _parameter_constraints = {
         **_COMMON,
@@ -323,27 +316,13 @@ class FISTACoder(Coder):
 
     def _validate_params(self):
         super()._validate_params()
-        check_device(self.device)
         if isinstance(self.regularizer, Regularizer) and self.positive and not self.regularizer.positive:
             raise ValueError(f"positive=True needs a positive regularizer, got {self.regularizer!r}.")
 
-    def _energy(self, atoms, lmbda):
-        return Energy(Dictionary(atoms), _regularizer(self.regularizer, self.positive), lmbda)
+    def _energy(self, atoms, lmbda, encoder=None):
+        return Energy(Dictionary(atoms), _regularizer(**self._shape), lmbda)
 
-    @property
-    def energy_(self):
-        """The fitted `Energy`, on the device."""
-        atoms = to_device(self.components_, self.device)
-        return Energy(Dictionary(atoms), _regularizer(self._fitted_regularizer, self._positive), self.lmbda_)
-
-    def _store(self, energy, dtype):
-        super()._store(energy, dtype)
-        self._fitted_regularizer, self._positive = self.regularizer, self.positive
-
-    def _placed(self, x):
-        return to_device(x.astype(self.components_.dtype, copy=False), self.device)
-
-    def _encode(self, energy, y, z0=None):
+    def _infer(self, energy, y, z0=None):
         tol = resolved_tol(self.code_tol, self.components_.dtype)
         return fista_restart(energy.given(y), z0, max_iter=self.code_max_iter, tol=tol)
 
@@ -351,5 +330,5 @@ class FISTACoder(Coder):
         return stored(z, self.sparse_output)
 
 
-def _regularizer(choice, positive):
-    return choice if isinstance(choice, Regularizer) else _FAMILY[choice](positive=positive)
+def _regularizer(regularizer, positive):
+    return regularizer if isinstance(regularizer, Regularizer) else _FAMILY[regularizer](positive=positive)

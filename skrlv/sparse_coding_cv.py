@@ -201,7 +201,7 @@ class SparseCoderCV(SparseCoder):
 class _Step(SparseCoder):
     """A fit of which only the score is wanted: the ends of a path are useless on purpose."""
 
-    def _review(self, X):
+    def _warn_about_fit(self, X):
         pass
 
 

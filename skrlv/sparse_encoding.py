@@ -22,7 +22,6 @@ from skrlv.inference import (
     tallied,
 )
 from skrlv.metrics import lmbda_grid
-from skrlv.models.base import warn_unless_converged, warn_user
 from skrlv.models.validation import (
     ENCODING_PARAMETERS,
     LASSO_PARAMETERS,
@@ -33,6 +32,7 @@ from skrlv.models.validation import (
     resolved_tol,
     stored,
 )
+from skrlv.models.warning import warn_unless_converged, warn_user
 
 _REMEDY = "Raise code_tol; where atoms nearly depend on each other, raise lmbda or l2."
 _CODES_PER_BLOCK = 4096  # of a path: rows x lmbdas

@@ -1,4 +1,4 @@
-"""Roof: codes whose information is limited by noise (VariationalAutoencoder)."""
+"""Codes whose information is limited by noise (VariationalAutoencoder)."""
 
 import math
 from numbers import Integral, Real
@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import check_device, to_device, to_numpy
-from skrlv._compat import HasMethods, Interval, StrOptions, _fit_context
+from skrlv._compat import HasMethods, Interval, StrOptions
 from skrlv._layers import BENDS, Layers, Scaling
 from skrlv._rows import Rows
 from skrlv._threads import dense
@@ -18,13 +18,14 @@ from skrlv.costs import CrossEntropy, GaussianError
 from skrlv.decoders import Network
 from skrlv.encoders import GaussianNetwork
 from skrlv.energy import Energy
-from skrlv.inference import Solution
-from skrlv.learning import VariationalLearner, looks, variational_step
-from skrlv.models.base import LatentVariableModel, one_more_batch, warn_user
-from skrlv.models.linear import refuse_overflow
+from skrlv.learning import VariationalLearner, VariationalStream
+from skrlv.models.base import LatentVariableModel
+from skrlv.models.encoder import predicted
+from skrlv.models.validation import refuse_overflow
+from skrlv.models.warning import warn_user
 from skrlv.regularizers import StandardNormal
 
-MOST_SEEDS = 2**31 - 1
+MAX_SEED = 2**31 - 1
 DRAWS = 32  # of the code of a row, at least, that its bound is the mean over
 ROWS_TO_SETTLE = 10  # of a first batch, fewer than which know little of the mean and the spread
 LEAST_NOISE = 1e-3  # share of the spread of the data that learned noise does not fall below
@@ -253,7 +254,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 
     def _initial_energy(self, X, rng):
         """The bound that learning starts from."""
-        self._seed = int(rng.randint(MOST_SEEDS))
+        self._seed = int(rng.randint(MAX_SEED))
         self._dtype = np.dtype(X.dtype).name
         self.lmbda_ = float(self.beta)
         self._kind = {
@@ -306,14 +307,11 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 
         n_samples, n_features = X.shape
         return VariationalLearner(
-            energy, load, lambda x: self._placed(x.astype(X.dtype, copy=False)), n_samples,
-            origin=n_features * math.log(self._scaling["unit"]), batch_size=self._batch_size(n_samples),
+            energy, load, n_samples,
+            origin=n_features * math.log(self._scaling["unit"]), batch_size=self._rows_per_step(n_samples),
             rate=self.learning_rate_init, tol=self.tol, patience=self.n_iter_no_change, warmup=self.kl_warmup,
             free_bits=self.free_bits, validation_fraction=self.validation_fraction, rng=rng,
         )  # fmt: skip
-
-    def _pass(self, X, learned, rng):
-        return learned.run_pass(rng) * X.shape[0]
 
     def _store(self, energy, dtype):
         self.n_components_ = energy.encoder.n_components
@@ -326,21 +324,34 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         if self._kind["likelihood"] == "gaussian":
             self.scale_ = math.exp(0.5 * float(energy.cost.log_variance))
 
-    def _review(self, X):
+    def _warn_about_fit(self, X):
         if not self.active_units_.any():
             warn_user(
                 "No entry of the code says anything: all of them have collapsed. Lower beta, or give kl_warmup. After "
                 "few passes nothing may have been learned yet; with too high a learning_rate_init it happens too."
             )
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    def _streamer(self, energy, rng):
+        noise = np.random.RandomState((self._seed + self.n_iter_) % MAX_SEED)  # other noise for each call
+        warmth = min(1.0, self.n_iter_ / self.kl_warmup) if self.kl_warmup else 1.0
+        return VariationalStream(
+            energy, self._state, noise, rate=self.learning_rate_init, warmth=warmth, free_bits=self.free_bits
+        )
+
+    def _warn_about_first_batch(self, X):
+        if self._kind["likelihood"] == "gaussian" and X.shape[0] < ROWS_TO_SETTLE:
+            warn_user(
+                f"Mean and scale of the data are estimated from the first batch, which has only {X.shape[0]} rows. "
+                "Begin with more rows."
+            )
+
     def partial_fit(self, X, y=None):
         """Take one step on one more batch of a stream.
 
-        The first call sets up the model from its batch, the mean and the spread of the data too: it should have many
-        rows. What shapes the model is frozen then, beta and scale as well; of parameters that are set later
+        The first call sets up the model from its batch, and estimates the mean and scale of the data from it: it should
+        have many rows. What shapes the model is frozen then, beta and scale as well; of parameters that are set later
         ``learning_rate_init``, ``free_bits`` and ``kl_warmup`` count. Nothing is held out, so the last weights are
-        kept, and ``kl_per_unit_`` and ``active_units_`` are those of the last batch.
+        kept, and ``kl_per_unit_`` and ``active_units_`` describe the last batch.
 
         Parameters
         ----------
@@ -360,31 +371,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         ValueError
             If X is not a finite matrix, has another width than before, or a parameter is out of its range.
         """
-        with one_more_batch(self) as first:
-            X = self._validated(X, reset=first)
-            bound = self._begin(X, check_random_state(self.random_state)) if first else self.bound_
-            batch = self._placed(dense(X))
-            rng = np.random.RandomState((self._seed + self.n_iter_) % MOST_SEEDS)  # other noise for each call
-            noise = self._placed(rng.standard_normal((len(batch), bound.encoder.n_components)))
-            state, bound, slopes = variational_step(
-                self._state, bound, batch, noise, rate=self.learning_rate_init, free_bits=self.free_bits,
-                warmth=min(1.0, self.n_iter_ / self.kl_warmup) if self.kl_warmup else 1.0,
-            )  # fmt: skip
-            loss = float(to_numpy(slopes.losses).mean())
-            divergence = np.append(state.get("divergence", []), to_numpy(slopes.divergences).sum())
-            state = state | {"divergence": divergence} | looks(bound, [batch])
-            self._keep(state, bound, X.dtype, np.append(self.energy_history_, loss))
-            if first and self._kind["likelihood"] == "gaussian" and X.shape[0] < ROWS_TO_SETTLE:
-                warn_user(
-                    f"The first batch has {X.shape[0]} rows, and settles the mean and the spread that all that follow "
-                    "are measured by. Begin with more rows."
-                )
-            if not math.isfinite(loss):
-                warn_user(
-                    "The loss of the batch is not finite, and no step was taken; the rate falls to "
-                    f"{state['slower'] * self.learning_rate_init:.1g}. Lower learning_rate_init, or scale the data."
-                )
-        return self
+        return super().partial_fit(X, y)
 
     # What was learned
 
@@ -438,39 +425,42 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         return self.bound_.decoder
 
     @property
+    def _fitted_energy(self):
+        return self.bound_
+
+    @property
     def kl_per_unit_(self):
         """KL of each entry of the code, in nats, the mean over all rows."""
-        return self._of_learning("kl_per_unit")
+        check_is_fitted(self)
+        return self._state.summary["kl_per_unit"]
 
     @property
     def active_units_(self):
         """Entries of the code whose means vary over the rows."""
-        return self._of_learning("variance_of_means") > ACTIVE
+        check_is_fitted(self)
+        return self._state.summary["variance_of_means"] > ACTIVE
 
     @property
     def kl_history_(self):
         """Mean KL per sample over each pass, in nats."""
-        return self._of_learning("divergence")
+        check_is_fitted(self)
+        return self._state.histories["divergence"]
 
     @property
     def validation_loss_history_(self):
         """Mean of L over the rows held out, after each pass."""
-        return self._of_learning("validation_loss")
-
-    def _of_learning(self, name):
         check_is_fitted(self)
-        if name not in self._state:
-            raise AttributeError(f"partial_fit keeps no {name}_history_.")
-        return self._state[name]
+        if "validation_loss" not in self._state.histories:
+            raise AttributeError("partial_fit keeps no validation_loss_history_.")
+        return self._state.histories["validation_loss"]
 
     # Codes
 
     def _placed(self, x):
         return to_device(x.astype(self._dtype, copy=False), self.device)
 
-    def _encode(self, energy, y, z0=None):
-        n_rows = y.shape[0]
-        return Solution(self.encoder_(y)[0], np.zeros(n_rows, np.int64), np.zeros(n_rows), np.ones(n_rows, bool))
+    def _infer(self, energy, y, z0=None):
+        return predicted(lambda y: self.encoder_(y)[0], y)
 
     def posterior(self, X):
         """The ball of codes of each sample.

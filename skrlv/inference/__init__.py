@@ -7,15 +7,17 @@ from skrlv.inference.homotopy import homotopy, homotopy_path
 from skrlv.inference.least_angle import debiased, gaps_at, least_angle
 from skrlv.inference.mixed_precision import before_rounding, mixed_path, rounded
 from skrlv.inference.proximal_gradient import fista, fista_restart, ista
-from skrlv.inference.solution import Gathered, Solution, gather, joined
+from skrlv.inference.solution import ROWS_PER_THREAD, Gathered, Solution, blockwise, gather, joined, unconverged
 from skrlv.inference.tally import tallied
 from skrlv.inference.tiled_descent import tiled_descent
 from skrlv.inference.useful_range import useful_range
 
 __all__ = [
+    "ROWS_PER_THREAD",
     "Gathered",
     "Solution",
     "before_rounding",
+    "blockwise",
     "code_energies",
     "coordinate_descent",
     "debiased",
@@ -35,5 +37,6 @@ __all__ = [
     "rounded",
     "tallied",
     "tiled_descent",
+    "unconverged",
     "useful_range",
 ]

@@ -1,12 +1,16 @@
 """What every inference method returns."""
 
+from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
+from skrlv._arrays import is_numpy
 from skrlv._threads import each_block
+
+ROWS_PER_THREAD = 64  # of a batch
 
 
 class Solution(NamedTuple):
@@ -60,8 +64,31 @@ def gather(search, n_rows, blocks=each_block):
     return gathered.solution()
 
 
+def blockwise(infer, n_jobs, size=ROWS_PER_THREAD):
+    """infer(energy, y, z0) for a batch of NumPy in blocks on threads; other arrays are taken as a whole."""
+
+    def infer_batch(energy, y, z0=None):
+        if not is_numpy(y):
+            return infer(energy, y, z0)
+        blocks = partial(each_block, n_jobs=n_jobs, size=size)
+        return gather(lambda rows: infer(energy, y[rows], None if z0 is None else z0[rows]), len(y), blocks)
+
+    return infer_batch
+
+
 def joined(solutions):
     """The solutions of consecutive blocks of rows, with NumPy or CSR codes, as one."""
     z, *records = zip(*(part[:4] for part in solutions), strict=True)
     codes = sparse.vstack(z, format="csr") if sparse.issparse(z[0]) else np.concatenate(z)
     return Solution(codes, *map(np.concatenate, records))
+
+
+def unconverged(solution, remedy):
+    """How many rows missed the tolerance, by how much, and what to change; None if all converged."""
+    missed = ~solution.converged
+    if not missed.any():
+        return None
+    return (
+        f"{missed.sum()} of {missed.size} codes missed the tolerance; the worst ended at "
+        f"{solution.error[missed].max():.1e}. {remedy}"
+    )

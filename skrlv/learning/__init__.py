@@ -1,6 +1,7 @@
-"""Floor 4: how the parameters move. Functions take the state, a dict of NumPy arrays, and return the next."""
+"""How the parameters move, see `Learner`."""
 
-from skrlv.learning.adam import BLOWN_UP, Descent, adam_step, moments_of, with_moments, without_moments
+from skrlv.learning.adam import Descent, adam_step
+from skrlv.learning.alternation import Alternation
 from skrlv.learning.dictionary import (
     MOST_RESAMPLED,
     learn_dictionary,
@@ -13,16 +14,23 @@ from skrlv.learning.dictionary import (
 from skrlv.learning.encoder import NumberLearner, WeightLearner, rms_norm
 from skrlv.learning.gradient import gradient_step
 from skrlv.learning.kernels import convolution_statistics, learn_kernels, update_kernels, worst_windows
+from skrlv.learning.learner import AdamState, Learner, LearningState, Streamer
 from skrlv.learning.minibatches import minibatches
+from skrlv.learning.prediction import learn_prediction
 from skrlv.learning.statistics import add, decay, statistics
-from skrlv.learning.variational import VariationalLearner, looks, variational_slopes, variational_step
+from skrlv.learning.variational import VariationalLearner, VariationalStream, variational_slopes
 
 __all__ = [
-    "BLOWN_UP",
     "MOST_RESAMPLED",
+    "AdamState",
+    "Alternation",
     "Descent",
+    "Learner",
+    "LearningState",
     "NumberLearner",
+    "Streamer",
     "VariationalLearner",
+    "VariationalStream",
     "WeightLearner",
     "adam_step",
     "add",
@@ -32,9 +40,8 @@ __all__ = [
     "learn_dictionary",
     "learn_from_statistics",
     "learn_kernels",
-    "looks",
+    "learn_prediction",
     "minibatches",
-    "moments_of",
     "remembered",
     "rms_norm",
     "statistics",
@@ -42,9 +49,6 @@ __all__ = [
     "update_atoms",
     "update_kernels",
     "variational_slopes",
-    "variational_step",
-    "with_moments",
-    "without_moments",
     "worst_reconstructed",
     "worst_windows",
 ]

@@ -1,4 +1,4 @@
-r"""Adam with its back covered: slower where it stops gaining, back to the best weights where it blows up.
+r"""Adam, with a lower rate when the loss stops falling, and back to the best weights when it diverges.
 
 References
 ----------
@@ -9,15 +9,15 @@ import math
 
 import numpy as np
 
-from skrlv._arrays import is_numpy, namespace, to_device_of, to_numpy
+from skrlv._arrays import is_numpy, namespace
 from skrlv._threads import each_block
+from skrlv.learning.learner import DIVERGED, AdamState
 
 MEAN_DECAY, SQUARE_DECAY = 0.9, 0.999
 SLOWER, LOWEST = 0.3, 0.02  # the factor of one slowing down; below this share of the first rate it is over
 WORTH_THREADS = 2**17  # entries of all parameters together
-LEAST = 1e-8  # added to the denominator of a step
-BLOWN_UP = 10.0  # times the loss of no prediction
-_PREFIX = "adam_"
+EPSILON = 1e-8  # added to the denominator of a step
+DIVERGED_LOSS = 10.0  # times the loss of no prediction
 
 
 def adam_step(moments, parameters, gradients, rate, units):
@@ -70,7 +70,7 @@ def _moved(value, slope, mean, square, scales):
     slope = slope * unit
     mean = MEAN_DECAY * mean + (1.0 - MEAN_DECAY) * slope
     square = SQUARE_DECAY * square + (1.0 - SQUARE_DECAY) * slope**2
-    return mean, square, value - rate * ((mean * mean_scale) / (namespace(value).sqrt(square * square_scale) + LEAST))
+    return mean, square, value - rate * ((mean * mean_scale) / (namespace(value).sqrt(square * square_scale) + EPSILON))
 
 
 def _moved_by_kernel(value, slope, mean, square, scales):
@@ -79,54 +79,42 @@ def _moved_by_kernel(value, slope, mean, square, scales):
     value = np.asarray(value)
     unit, mean_scale, square_scale, rate = scales
     smallest = np.finfo(value.dtype).smallest_normal
-    numbers = (unit, MEAN_DECAY, SQUARE_DECAY, mean_scale, square_scale, rate, LEAST, smallest)
+    numbers = (unit, MEAN_DECAY, SQUARE_DECAY, mean_scale, square_scale, rate, EPSILON, smallest)
     given = [np.ascontiguousarray(x, value.dtype).reshape(-1) for x in (value, slope, mean, square)]
     moved = [np.empty_like(given[0]) for _ in range(3)]
     adam(*given, tuple(value.dtype.type(number) for number in numbers), *moved)
     return tuple(x.reshape(value.shape) for x in moved)
 
 
-def with_moments(state, moments):
-    """The state of a stream, with Adam's moments as NumPy arrays in it."""
-    return state | {_PREFIX + name: x if isinstance(x, int) else to_numpy(x) for name, x in moments.items()}
-
-
-def moments_of(state, like):
-    """Adam's moments as they are kept in the state of a stream, on the device of ``like``."""
-    kept = {name.removeprefix(_PREFIX): x for name, x in state.items() if name.startswith(_PREFIX)}
-    return {name: x if isinstance(x, int) else to_device_of(x, like) for name, x in kept.items()}
-
-
-def without_moments(state):
-    """The state of a stream before Adam's first step."""
-    return {name: x for name, x in state.items() if not name.startswith(_PREFIX)}
-
-
 class Descent:
-    """Parameters on their way down, the best seen so far, and when to give up.
+    """Parameters on their way down, the best seen so far, and when to stop.
 
-    Losses are relative to that of no prediction at all, or to the first. `step` takes one batch; `judge` the loss on
-    data that no step has seen. Where that has not gained a share ``tol`` of itself (of ``least``, where it is below)
-    for ``patience`` times, the rate falls to a third and the way goes on from the best parameters; when the rate has
-    become too small for it to matter, it is ``settled``. A loss that is not finite, or above ten, takes the parameters
-    back to the best and the rate to a tenth.
+    Losses are relative to that of no prediction at all, or to the first. `step` takes one batch; `evaluate` takes the
+    loss on data that no step has seen. If that has not fallen by a share ``tol`` of itself (of ``least``, if it is
+    below) for ``patience`` times, the rate falls to a third and learning goes on from the best parameters; when the
+    rate has become too small to matter, the descent is ``settled``. After a loss that is not finite, or above ten,
+    learning goes on from the best parameters at a tenth of the rate.
     """
 
     def __init__(self, parameters, loss, *, rate, units, tol, patience, least=0.0):
         self.parameters = self.best = parameters
-        self.rate = self._first_rate = rate
         self.best_loss, self.n_rollbacks, self.settled = loss, 0, False
+        self._first_rate, self._adam = rate, AdamState(rate_factor=rate)
         self._units, self._tol, self._patience, self._least = units, tol, patience, least
-        self._moments, self._waited, self._mark = {}, 0, math.inf
+        self._waited, self._mark = 0, math.inf
+
+    @property
+    def rate(self):
+        return self._adam.rate_factor
 
     def step(self, loss, gradients, allowed):
         """One batch; ``allowed(parameters)`` puts the new ones back into their range."""
         if not self._sound(loss):  # gradients that are not finite show in the next loss
             return self._roll_back()
-        self._moments, moved = adam_step(self._moments, self.parameters, gradients, self.rate, self._units)
-        self.parameters = allowed(moved)
+        moments, moved = adam_step(self._adam.moments, self.parameters, gradients, self.rate, self._units)
+        self._adam, self.parameters = self._adam._replace(moments=moments), allowed(moved)
 
-    def judge(self, loss):
+    def evaluate(self, loss):
         """The loss after a pass."""
         if not self._sound(loss, *self.parameters.values()):
             return self._roll_back()
@@ -139,15 +127,23 @@ class Descent:
         if self._waited >= self._patience:
             self._slow_down(SLOWER)
 
+    @property
+    def complaint(self):
+        if not self.n_rollbacks:
+            return None
+        return (
+            f"The loss diverged {self.n_rollbacks} times; each time learning went on from the best weights at a tenth "
+            f"of the rate, at last {self.rate:.1g}. Lower learning_rate_init."
+        )
+
     def _sound(self, loss, *arrays):
-        return loss <= BLOWN_UP and all(bool(namespace(x).all(namespace(x).isfinite(x))) for x in arrays)
+        return loss <= DIVERGED_LOSS and all(bool(namespace(x).all(namespace(x).isfinite(x))) for x in arrays)
 
     def _roll_back(self):
         self.n_rollbacks += 1
-        self._slow_down(0.1)
+        self._slow_down(DIVERGED)
 
     def _slow_down(self, factor):
-        self.parameters, self._moments, self._waited = self.best, {}, 0
-        self.rate *= factor
-        lowest = LOWEST if not self.n_rollbacks else LOWEST * 0.1**self.n_rollbacks
+        self.parameters, self._adam, self._waited = self.best, self._adam.slowed(factor), 0
+        lowest = LOWEST if not self.n_rollbacks else LOWEST * DIVERGED**self.n_rollbacks
         self.settled = self.rate < lowest * self._first_rate or self.n_rollbacks > 8

@@ -1,6 +1,6 @@
-"""How an encoder learns to predict codes, or codes of low energy: many weights by Adam, few numbers by quasi-Newton."""
+"""Learning an encoder for given atoms: many weights by Adam, few numbers by quasi-Newton."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +8,9 @@ from scipy.optimize import minimize
 
 from skrlv._arrays import squares_per_sample, to_device_of, to_numpy, zeros
 from skrlv.learning.adam import Descent
+from skrlv.learning.held_out import HeldOutLearner
 from skrlv.learning.minibatches import minibatches
 
-ROWS_AT_ONCE = 1024
 MOST_ROWS_FOR_NUMBERS = 1000
 STEPS_PER_LAYER, STEPS_TOGETHER, TRIALS = 12, 20, 80
 GAIN, GAIN_OF_CODES = 1e-3, 0.05  # share of energies, of errors of codes, that a pass must gain for another to follow
@@ -30,8 +30,8 @@ def rms_norm(decoder):
     return float(to_numpy(decoder.squared_norms).mean()) ** 0.5
 
 
-class EncoderLearner(ABC):
-    """What the two ways to learn share: rows to learn from, rows to judge by, and the best encoder so far.
+class EncoderLearner(HeldOutLearner):
+    """A `Learner` of an encoder that predicts target codes, or codes of low energy.
 
     Parameters
     ----------
@@ -39,20 +39,13 @@ class EncoderLearner(ABC):
         With the encoder to begin with.
     load : callable
         rows -> (y, target): some rows, on the device, and their target codes or None.
-    n_samples : int
-        Rows in all.
-    validation_fraction : float
-        Share of the rows to judge by; all are where the share is none of them.
-    rng : numpy.random.RandomState
-        Draws these.
+    n_samples, validation_fraction, rng
+        As for `HeldOutLearner`.
     """
 
     def __init__(self, energy, load, n_samples, *, validation_fraction, rng):
-        order = rng.permutation(n_samples)
-        n_held_out = min(round(validation_fraction * n_samples), n_samples - 1)
+        super().__init__(n_samples, validation_fraction=validation_fraction, rng=rng)
         self._load, self._given = load, energy
-        self._learned_from, self._judged_by = order[n_held_out:], order[:n_held_out] if n_held_out else order
-        self._losses: list[float] = []
         self._unit = self._mean_loss(lambda y: zeros((y.shape[0], *energy.decoder.code_shape), like=y)) or 1.0
         self._first_loss = self._mean_loss(energy.encoder) / self._unit
 
@@ -63,18 +56,13 @@ class EncoderLearner(ABC):
 
     @property
     def energy(self):
-        """With the best encoder so far."""
+        """The energy with the best encoder so far."""
         return replace(self._given, encoder=self.best)
 
     @property
-    def state(self):
-        """The loss on the rows held out, after each pass; nothing before the first."""
-        return {"validation_loss": np.asarray(self._losses) * self._unit} if self._losses else {}
-
-    @property
     def complaint(self):
-        """What went wrong, if anything."""
-        if min(self._losses) < 1.0:
+        losses = self.state.histories["validation_loss"]
+        if losses.min() < self._unit:
             return None
         return (
             "The predictions are no better than codes of zero. Exact codes may be zero (lower lmbda), or the "
@@ -82,19 +70,18 @@ class EncoderLearner(ABC):
         )
 
     def _mean_loss(self, encoder):
-        """On the rows held out."""
-        total = 0.0
-        for start in range(0, len(self._judged_by), ROWS_AT_ONCE):
-            y, target = self._load(self._judged_by[start : start + ROWS_AT_ONCE])
-            total += float(prediction_loss(self._given, y, encoder(y), target)[0].sum())
-        return total / len(self._judged_by)
+        def loss(part):
+            y, target = self._load(self._held_out[part])
+            return float(prediction_loss(self._given, y, encoder(y), target)[0].sum())
+
+        return self._mean_over_held_out(loss)
 
     def _spent(self, y, z):
         return float(self._given(y, z).sum())
 
 
 class WeightLearner(EncoderLearner):
-    """Adam on mini-batches, see `Descent`."""
+    """Many weights, by Adam on mini-batches, see `Descent`."""
 
     def __init__(self, energy, load, n_samples, *, rate, data_unit, tol, patience, batch_size, **split):
         super().__init__(energy, load, n_samples, **split)
@@ -109,8 +96,7 @@ class WeightLearner(EncoderLearner):
     def best(self):
         return self._encoder.with_parameters(self._descent.best)
 
-    def run_pass(self, rng):
-        """One pass over the rows: -> mean energy of their predictions, each batch before its step."""
+    def run_pass(self, rng, report):
         descent, spent = self._descent, 0.0
         for batch in minibatches(len(self._learned_from), self._batch_size, rng):
             y, target = self._load(self._learned_from[batch])
@@ -119,27 +105,23 @@ class WeightLearner(EncoderLearner):
             losses, slope = prediction_loss(self._given, y, z, target)
             gradients = encoder.vjp(tape, slope / (len(batch) * self._unit))
             descent.step(float(losses.mean()) / self._unit, gradients, self._allowed)
-            spent += self._spent(y, z)
+            energy = self._spent(y, z)
+            spent += energy
+            report(energy, len(batch))
         loss = self._mean_loss(self._encoder.with_parameters(descent.parameters)) / self._unit
-        descent.judge(loss)
-        self._losses.append(loss)
+        descent.evaluate(loss)
+        self._record(validation_loss=loss * self._unit)
         return spent / len(self._learned_from)
 
-    def _allowed(self, parameters):
-        return self._encoder.with_parameters(parameters).parameters
+    def settled(self, history):
+        return self._descent.settled
 
     @property
     def complaint(self):
-        descent = self._descent
-        if not descent.n_rollbacks:
-            return super().complaint
-        return (
-            f"The loss grew without bounds {descent.n_rollbacks} times; each time learning went on from the best "
-            f"weights at a tenth of the rate, at last {descent.rate:.1g}. Lower learning_rate_init."
-        )
+        return self._descent.complaint or super().complaint
 
-    def settled(self, history, tol):
-        return self._descent.settled
+    def _allowed(self, parameters):
+        return self._encoder.with_parameters(parameters).parameters
 
 
 class NumberLearner(EncoderLearner):
@@ -152,7 +134,7 @@ class NumberLearner(EncoderLearner):
     def __init__(self, energy, load, n_samples, **split):
         super().__init__(energy, load, n_samples, **split)
         self._best = self._latest = energy.encoder
-        self._best_loss = self._first_loss
+        self._best_loss = self._last_loss = self._first_loss
         self._y, self._target = load(np.sort(self._learned_from[:MOST_ROWS_FOR_NUMBERS]))
         self._layers_done, self._done = 0, False
 
@@ -160,21 +142,23 @@ class NumberLearner(EncoderLearner):
     def best(self):
         return self._best
 
-    def run_pass(self, rng):
-        """One more layer, or all of them together: -> mean energy of predictions before that."""
-        spent = self._spent(self._y, self._latest(self._y)) / len(self._y)
+    def run_pass(self, rng, report):
+        """Learn one more layer, or all of them together; the mean energy is that of up to 1,000 rows before that."""
+        spent = self._spent(self._y, self._latest(self._y))
         grows = self._latest.grows and self._layers_done <= self._latest.n_layers
         self._latest = self._grown() if grows else self._together()
         self._layers_done += grows
         loss = self._mean_loss(self._latest) / self._unit
         gain = GAIN if self._target is None else GAIN_OF_CODES
-        self._done = not grows and loss > (1.0 - gain) * (self._losses[-1] if self._losses else self._first_loss)
+        self._done = not grows and loss > (1.0 - gain) * self._last_loss
         if loss < self._best_loss:
             self._best, self._best_loss = self._latest, loss
-        self._losses.append(loss)
-        return spent
+        self._last_loss = loss
+        self._record(validation_loss=loss * self._unit)
+        report(spent, len(self._y))
+        return spent / len(self._y)
 
-    def settled(self, history, tol):
+    def settled(self, history):
         return self._done
 
     def _grown(self):

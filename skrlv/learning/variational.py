@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skrlv._arrays import double, is_numpy, namespace, sum_per_sample, to_numpy
-from skrlv._threads import each_block, one_blas_thread, row_blocks
+from skrlv._arrays import double, is_numpy, namespace, sum_per_sample, to_device_of, to_numpy
+from skrlv._threads import each_block, row_blocks
 from skrlv.bound import divergence
-from skrlv.learning.adam import Descent, adam_step, moments_of, with_moments, without_moments
+from skrlv.learning.adam import Descent, adam_step
+from skrlv.learning.held_out import ROWS_AT_ONCE, HeldOutLearner
 from skrlv.learning.minibatches import minibatches
 
-FEWEST_ROWS, MOST_ROWS = 64, 128  # of a batch that one thread takes
-ROWS_AT_ONCE = 1024
+MIN_ROWS, MAX_ROWS = 64, 128  # of a batch that one thread takes
 
 
 class Slopes(NamedTuple):
@@ -90,7 +90,7 @@ def _each(work, y):
     """The blocks of a batch in threads, cut the same way whatever their number; a device takes it as a whole."""
     n_rows = y.shape[0]
     if is_numpy(y):
-        return each_block(work, n_rows, size=min(max(-(-n_rows // 2), FEWEST_ROWS), MOST_ROWS))
+        return each_block(work, n_rows, size=min(max(-(-n_rows // 2), MIN_ROWS), MAX_ROWS))
     return [work(slice(0, n_rows))]
 
 
@@ -118,24 +118,62 @@ def _sum(x):
     return namespace(x).sum(x)
 
 
-def variational_step(state, bound, y, noise, *, rate, warmth=1.0, free_bits=0.0):
-    """One step of Adam on one batch of a stream: -> (state, bound, the `Slopes` before it).
+class VariationalStream:
+    """A `Streamer`: one step of Adam per batch.
 
-    Where the loss is not finite no step is taken, and all that follow are a tenth as large; so they are where the
-    step itself would leave what is finite.
+    If the loss is not finite no step is taken, and all that follow are a tenth as large; the same holds if the step
+    itself would give parameters that are not finite.
+
+    Parameters
+    ----------
+    bound : VariationalBound
+        To begin with.
+    state : LearningState
+        Of earlier steps.
+    rng : numpy.random.RandomState
+        Draws noise.
+    rate : float
+        Learning rate.
+    warmth, free_bits : float
+        As in `variational_slopes`.
     """
-    slopes = variational_slopes(bound, y, noise, warmth=warmth, free_bits=free_bits)
-    shrunk = state.get("slower", 1.0)
-    moments, moved = adam_step(
-        moments_of(state, y), bound.parameters, slopes.gradients, rate * shrunk, dict.fromkeys(bound.parameters, 1.0)
-    )
-    if not np.isfinite([float(_sum(slopes.losses)), *(float(_sum(value)) for value in moved.values())]).all():
-        return without_moments(state) | {"slower": 0.1 * shrunk}, bound, slopes
-    return with_moments(state, moments) | {"slower": shrunk}, bound.with_parameters(moved), slopes
+
+    def __init__(self, bound, state, rng, *, rate, warmth=1.0, free_bits=0.0):
+        self.energy, self.state, self._rng = bound, state, rng
+        self._rate, self._warmth, self._free_bits, self._loss = rate, warmth, free_bits, 0.0
+
+    def step(self, y):
+        bound, adam = self.energy, self.state.adam.on_device_of(y)
+        noise = to_device_of(self._rng.standard_normal((y.shape[0], bound.encoder.n_components)), y)
+        slopes = variational_slopes(bound, y, noise, warmth=self._warmth, free_bits=self._free_bits)
+        moments, moved = adam_step(
+            adam.moments, bound.parameters, slopes.gradients, self._rate * adam.rate_factor,
+            dict.fromkeys(bound.parameters, 1.0),
+        )  # fmt: skip
+        sums = [float(_sum(slopes.losses)), *(float(_sum(value)) for value in moved.values())]
+        if np.isfinite(sums).all():
+            self.energy, adam = bound.with_parameters(moved), adam._replace(moments=moments).on_host()
+        else:
+            adam = adam.slowed()
+        state = self.state.recorded(divergence=to_numpy(slopes.divergences).sum())
+        self.state = state._replace(
+            n_steps=state.n_steps + 1, adam=adam, summary=summarize_posteriors(self.energy, [y])
+        )
+        self._loss = float(to_numpy(slopes.losses).mean())
+        return self._loss
+
+    @property
+    def complaint(self):
+        if math.isfinite(self._loss):
+            return None
+        return (
+            "The loss of the batch is not finite, and no step was taken; the rate falls to "
+            f"{self.state.adam.rate_factor * self._rate:.1g}. Lower learning_rate_init, or scale the data."
+        )
 
 
-class VariationalLearner:
-    """Adam on mini-batches, see `Descent`, judged by the loss at one fixed draw for each row that is held out.
+class VariationalLearner(HeldOutLearner):
+    """Adam on mini-batches, see `Descent`, evaluated by the loss at one fixed draw for each row held out.
 
     Parameters
     ----------
@@ -143,110 +181,94 @@ class VariationalLearner:
         To begin with.
     load : callable
         rows -> y: some rows, on the device.
-    place : callable
-        A NumPy array -> the same on the device, in the dtype of the data.
     n_samples : int
-        Rows in all.
+        Number of rows.
     origin : float
-        What the loss gains by the unit of the data alone: losses are told apart by what is above it.
+        What the unit of the data adds to the loss: losses are compared by what exceeds it.
     batch_size, rate, tol, patience
-        Of `Descent`.
+        As for `Descent`.
     warmup : float
-        Passes over which beta rises from 0; before their end nothing is judged.
+        Passes over which beta rises from 0; nothing is evaluated before their end.
     free_bits : float
         As in `variational_slopes`.
-    validation_fraction : float
-        Share of the rows held out; all judge where it is none of them.
-    rng : numpy.random.RandomState
-        Draws these, the batches and the noise.
+    validation_fraction, rng
+        As for `HeldOutLearner`; rng draws noise for the rows held out as well.
     """
 
     def __init__(
-        self, bound, load, place, n_samples, *, origin, batch_size, rate, tol, patience, warmup, free_bits,
+        self, bound, load, n_samples, *, origin, batch_size, rate, tol, patience, warmup, free_bits,
         validation_fraction, rng,
     ):  # fmt: skip
-        self._load, self._place, self._given, self._n_samples = load, place, bound, n_samples
+        super().__init__(n_samples, validation_fraction=validation_fraction, rng=rng)
+        self._load, self._given, self._n_samples = load, bound, n_samples
         self._batch_size, self._warmup, self._free_bits = batch_size, warmup, free_bits
-        order = rng.permutation(n_samples)
-        n_held_out = min(round(validation_fraction * n_samples), n_samples - 1)
-        self._learned_from, self._judged_by = order[n_held_out:], order[:n_held_out] if n_held_out else order
-        self._noise = rng.standard_normal((len(self._judged_by), bound.encoder.n_components))
-        n_features = load(order[:1]).shape[1]
+        self._noise = rng.standard_normal((len(self._held_out), bound.encoder.n_components))
+        n_features = load(self._held_out[:1]).shape[1]
         first = self._mean_loss(bound) - origin
         self._origin, self._unit = origin, max(abs(first), float(n_features))
         self._descent = Descent(
             bound.parameters, first / self._unit, rate=rate, units=dict.fromkeys(bound.parameters, 1.0), tol=tol,
             patience=patience, least=1.0 / self._unit,
         )  # fmt: skip
-        self._losses, self._divergences, self._n_passes = [], [], 0
         self._stops = tol > 0.0
 
     @property
-    def energy(self):
-        """The bound with the best parameters so far; with the last ones while nothing is judged yet."""
-        warm = self._n_passes >= self._warmup
-        return self._given.with_parameters(self._descent.best if warm else self._descent.parameters)
+    def state(self):
+        """With a summary of the posteriors of all rows, made when it is asked for."""
+        if self._kept.n_steps and not self._kept.summary:
+            blocks = (
+                self._load(np.arange(self._n_samples)[part]) for part in row_blocks(self._n_samples, ROWS_AT_ONCE)
+            )
+            self._kept = self._kept._replace(summary=summarize_posteriors(self.energy, blocks))
+        return self._kept
 
     @property
-    def state(self):
-        """What was seen so far, and what the best balls look like; nothing before the first pass has ended."""
-        if not self._losses:
-            return {}
-        kept = {"validation_loss": np.asarray(self._losses), "divergence": np.asarray(self._divergences)}
-        return kept | looks(
-            self.energy, (self._load(np.arange(self._n_samples)[part]) for part in _blocks(self._n_samples))
-        )
+    def energy(self):
+        """The bound with the best parameters so far; with the last ones while nothing is evaluated yet."""
+        warm = self.n_steps >= self._warmup
+        return self._given.with_parameters(self._descent.best if warm else self._descent.parameters)
 
-    def run_pass(self, rng):
-        """One pass over the rows: -> mean loss, each batch before its step."""
+    def run_pass(self, rng, report):
         descent = self._descent
         batches = list(minibatches(len(self._learned_from), self._batch_size, rng))
-        with one_blas_thread():  # once for all steps
-            lost, diverged = self._steps(batches, rng)
-        self._n_passes += 1
+        spent, diverged = self._steps(batches, rng, report)
         loss = self._mean_loss(self._given.with_parameters(descent.parameters))
-        if self._n_passes >= self._warmup:
-            descent.judge((loss - self._origin) / self._unit)
-        self._losses.append(loss)
-        self._divergences.append(diverged / len(self._learned_from))
-        return lost / len(self._learned_from)
+        self._record(validation_loss=loss, divergence=diverged / len(self._learned_from))
+        if self.n_steps >= self._warmup:
+            descent.evaluate((loss - self._origin) / self._unit)
+        return spent / len(self._learned_from)
 
-    def _steps(self, batches, rng):
-        """One step per batch: -> losses before it, and divergences, of all rows together."""
-        descent, lost, diverged = self._descent, 0.0, 0.0
+    def _steps(self, batches, rng, report):
+        """One step per batch: -> summed losses before it, and summed divergences."""
+        descent, spent, diverged = self._descent, 0.0, 0.0
         for i, batch in enumerate(batches):
-            noise = self._place(rng.standard_normal((len(batch), self._given.encoder.n_components)))
+            y = self._load(self._learned_from[batch])
+            noise = to_device_of(rng.standard_normal((len(batch), self._given.encoder.n_components)), y)
             bound = self._given.with_parameters(descent.parameters)
             slopes = variational_slopes(
-                bound, self._load(self._learned_from[batch]), noise, warmth=self._warmth(i / len(batches)),
-                free_bits=self._free_bits,
+                bound, y, noise, warmth=self._warmth(i / len(batches)), free_bits=self._free_bits
             )  # fmt: skip
             loss = float(_sum(slopes.losses)) / len(batch)
-            # a batch may hold what is unlike the rows held out: whether the loss grows is for these to say
+            # a batch may hold outliers: whether the loss diverges is evaluated on the rows held out alone
             descent.step(0.0 if math.isfinite(loss) else math.inf, slopes.gradients, self._allowed)
-            lost += loss * len(batch)
+            spent += loss * len(batch)
             diverged += float(_sum(slopes.divergences)) * len(batch)
-        return lost, diverged
+            report(loss * len(batch), len(batch))
+        return spent, diverged
 
-    def settled(self, history, tol):
-        """Whether there is nothing more to gain; never for tol = 0."""
+    def settled(self, history):
         return self._stops and self._descent.settled
 
     @property
     def complaint(self):
-        """What went wrong, if anything, and what to change."""
-        descent = self._descent
-        if descent.n_rollbacks:
+        if self._descent.complaint:
+            return self._descent.complaint
+        if self.n_steps < self._warmup:
+            return f"Training stopped after {self.n_steps} passes, before the KL warm-up was over. Raise max_iter."
+        if self._stops and not self._descent.settled:
             return (
-                f"The loss grew without bounds {descent.n_rollbacks} times; each time learning went on from the best "
-                f"weights at a tenth of the rate, at last {descent.rate:.1g}. Lower learning_rate_init."
-            )
-        if self._n_passes < self._warmup:
-            return f"Learning ended after {self._n_passes} passes, before beta had its whole value. Raise max_iter."
-        if self._stops and not descent.settled:
-            return (
-                f"The loss on held-out rows, at last {self._losses[-1]:.6g}, still fell after {self._n_passes} passes. "
-                "Raise max_iter, or set tol=0 where so many passes are meant."
+                f"The loss on held-out rows, at last {self._kept.histories['validation_loss'][-1]:.6g}, still fell "
+                f"after {self.n_steps} passes. Raise max_iter, or set tol=0 if so many passes are meant."
             )
         return None
 
@@ -255,15 +277,15 @@ class VariationalLearner:
 
     def _warmth(self, share_of_pass):
         """Share of beta, which rises steadily during warm-up."""
-        return min(1.0, (self._n_passes + share_of_pass) / self._warmup) if self._warmup else 1.0
+        return min(1.0, (self.n_steps + share_of_pass) / self._warmup) if self._warmup else 1.0
 
     def _mean_loss(self, bound):
-        """On the rows held out."""
-        total = 0.0
-        for part in _blocks(len(self._judged_by)):
-            y, noise = self._load(self._judged_by[part]), self._place(self._noise[part])
-            total += sum(_each(partial(_summed_loss, bound, y, noise), y))
-        return total / len(self._judged_by)
+        def loss(part):
+            y = self._load(self._held_out[part])
+            noise = to_device_of(self._noise[part], y)
+            return sum(_each(partial(_summed_loss, bound, y, noise), y))
+
+        return self._mean_over_held_out(loss)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -271,8 +293,8 @@ def _summed_loss(bound, y, noise, rows):
     return float(_sum(bound.loss(y[rows, :], noise[rows, :])))
 
 
-def looks(bound, blocks):
-    """How the balls of blocks of rows lie: the mean KL of each entry, and how far their middles vary."""
+def summarize_posteriors(bound, blocks):
+    """The mean KL of each entry of the code, and the variance of its means, over blocks of rows."""
     n_rows, divergences, sums, squares = 0, 0.0, 0.0, 0.0
     for y in blocks:
         mean, log_variance = bound.encoder(y)
@@ -281,7 +303,3 @@ def looks(bound, blocks):
         sums, squares = sums + to_numpy(_column_sums(mean)), squares + to_numpy(_column_sums(double(mean) ** 2))
     variance = np.maximum(squares / n_rows - (sums / n_rows) ** 2, 0.0)
     return {"kl_per_unit": divergences / n_rows, "variance_of_means": variance}
-
-
-def _blocks(n_rows):
-    return row_blocks(n_rows, ROWS_AT_ONCE)

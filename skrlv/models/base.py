@@ -1,21 +1,24 @@
-"""Floor 5: the scikit-learn face that all models share."""
+"""What all models share: fit, transform and the other methods of scikit-learn's interface."""
 
-import sys
-import warnings
 from abc import ABCMeta, abstractmethod
-from contextlib import contextmanager
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
-from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, row_blocks
+from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread, row_blocks
 from skrlv.inference import gather
+from skrlv.learning import LearningState
+from skrlv.models.containers import as_numpy, canonical, float_dtype
+from skrlv.models.progress import Progress
+from skrlv.models.restoring import restored_on_error, unless_learned
 from skrlv.models.validation import check_codes
+from skrlv.models.warning import warn_unless_converged, warn_user
 
 ROWS_PER_TRANSFER = 8192
 ROWS_PER_STEP = 256
@@ -26,33 +29,35 @@ class LatentVariableModel(
 ):
     r"""A model with the energy :math:`E(y, z) = C(y, Dec(z)) + \lambda R(z) + w\, D(z, Enc(y))`.
 
-    ``fit`` learns Dec and Enc, ``transform`` finds z. A subclass says which letters (`_initial_energy`), how z is
-    found (`_infer`) and how the parameters move (`_update`), and stores what it learned as arrays (`_store`).
+    ``fit`` learns Dec and Enc, ``transform`` finds z. A subclass says which terms the energy has (`_initial_energy`),
+    how z is found (`_infer`), what learns (`_learner`), and how the parameters are stored as arrays (`_store`).
     """
 
     device = "cpu"
     n_jobs: int | None = None
+    warm_start = False
     _remedy = "Raise code_tol."
+    _streams = True  # whether there is a `_streamer`
 
     @abstractmethod
     def _initial_energy(self, X, rng):
-        """The Energy that learning starts from."""
+        """Return the Energy that learning starts from."""
 
     @abstractmethod
     def _learner(self, X, energy, rng, **given):
-        """What learns in `fit`: it has the state and the energy so far, says when it has settled, and may complain."""
+        """Return the learner that `fit` runs, see `skrlv.learning.Learner`."""
+
+    def _streamer(self, energy, rng):
+        """Return the learner that `partial_fit` runs, see `skrlv.learning.Streamer`."""
+        raise NotImplementedError
 
     @abstractmethod
-    def _pass(self, X, learned, rng):
-        """Pass over the data once, written down in ``learned``: -> energy spent on all rows."""
-
-    @abstractmethod
-    def _encode(self, energy, y, z0=None):
-        """In `transform`: the `Solution` of a block of rows y, without any chance in it; several threads call it."""
+    def _infer(self, energy, y, z0=None):
+        """Return the `Solution` of a block of rows; must be deterministic and thread-safe."""
 
     @abstractmethod
     def _store(self, energy, dtype):
-        """Keep the energy's parameters as fitted attributes: arrays of the dtype of X, and scalars."""
+        """Keep the parameters of the energy as fitted attributes: arrays of the dtype of X, and numbers."""
 
     @property
     @abstractmethod
@@ -66,7 +71,7 @@ class LatentVariableModel(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Data, float32 or float64; other dtypes become float64.
+            Data, float32 or float64; float16 and bfloat16 become float32, other dtypes float64.
         y : None
             Ignored, for scikit-learn's pipelines.
 
@@ -81,18 +86,19 @@ class LatentVariableModel(
         ValueError
             If X is not a finite matrix, or a parameter is out of its range.
         """
-        return self._fit(X)
+        return self._fit(X, y)
 
-    def _fit(self, X, **given):
+    def _fit(self, X, y=None, **given):
         """`fit`, with what else it was given for the learner."""
-        with unchanged_unless_learned(self):
-            X = self._validated(X, reset=True)
+        with restored_on_error(self, keep=unless_learned), one_blas_thread():
+            resumed = self.warm_start and hasattr(self, "n_iter_")
+            data = self._validated(X, reset=not resumed)
             rng = check_random_state(self.random_state)
-            energy = self._begin(X, rng)
+            energy = self._fitted_energy if resumed else self._begin(data, rng)
             if self._learns:
-                seen = self._learned_from(X, rng)
-                self._learn(seen, self._learner(seen, energy, rng, **given), rng)
-            self._review(X)
+                batches = self._learned_from(data, rng)
+                self._learn(self._learner(batches, energy, rng, **given), data.dtype, rng, {"X": X, "y": y})
+            self._warn_about_fit(data)
         return self
 
     @property
@@ -100,44 +106,102 @@ class LatentVariableModel(
         """Whether there is anything to learn."""
         return True
 
+    @property
+    def _fitted_energy(self):
+        """What learning goes on from."""
+        return self.energy_
+
     def _learned_from(self, X, rng):
-        """What `fit` passes over."""
+        """Return what `fit` makes passes over."""
         return X
 
     def _begin(self, X, rng):
         """Set up the model, and return the energy that learning starts from."""
         energy = self._initial_energy(X, rng)
-        self._keep({}, energy, X.dtype, np.empty(0))
+        self._keep(energy, LearningState(), X.dtype, [])
         return energy
 
-    def _keep(self, state, energy, dtype, history):
+    def _keep(self, energy, state, dtype, history):
         self._store(energy, dtype)
-        self._state, self.energy_history_, self.n_iter_ = state, history, len(history)
+        self._state, self.energy_history_, self.n_iter_ = state, np.array(history, dtype=np.float64), len(history)
 
-    def _learn(self, X, learned, rng):
-        """Pass over the data until there is nothing to gain."""
-        history: list[float] = []
-        context = self._init_callback_context(max_subtasks=self.max_iter)
-        context.call_on_fit_task_begin(estimator=self, X=X)
+    def _learn(self, learner, dtype, rng, given):
+        """Make passes over the data until there is nothing to gain, or max_iter is reached."""
+        history = list(self.energy_history_)
+        progress = Progress(self, given, learner)
         try:
             for _ in range(self.max_iter):
-                task = context.subcontext(task_name="pass over the data")
-                task.call_on_fit_task_begin(estimator=self, X=X)
-                history.append(self._pass(X, learned, rng) / X.shape[0])
-                if task.call_on_fit_task_end(estimator=self, X=X) or learned.settled(history, self.tol):
+                progress.run_pass(history, rng)
+                if progress.watched:
+                    self._keep(learner.energy, learner.state, dtype, history)
+                if progress.end_pass() or learner.settled(history):
                     break
-        finally:
-            # Also on KeyboardInterrupt: what the last complete step gave is kept.
-            self._keep(learned.state, learned.energy, X.dtype, np.asarray(history))
-        context.call_on_fit_task_end(estimator=self, X=X)
-        complaint = learned.complaint
-        if complaint:
-            warn_user(complaint, ConvergenceWarning)
+        finally:  # also on KeyboardInterrupt: what the last complete step gave is kept
+            self._keep(learner.energy, learner.state, dtype, history)
+        progress.end()
+        if learner.complaint:
+            warn_user(learner.complaint, ConvergenceWarning)
 
-    def _review(self, X):
+    @available_if(lambda self: self._streams)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Learn from one more batch of a stream.
+
+        The first call sets up the model from its batch, as `fit` would from all data: the initial parameters, and lmbda
+        if it is "auto". Every call is one step, and counts as one pass in ``n_iter_`` and ``energy_history_``. One
+        pass of `fit` takes the same steps on its batches. But `fit` sees its rows again: it starts from their last
+        codes, and keeps no statistics of earlier passes if one batch holds all rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The batch.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The estimator. A call that fails or is interrupted leaves it as it was.
+
+        Raises
+        ------
+        ValueError
+            If X is not a finite matrix, has another width than before, or a parameter is out of its range.
+        """
+        with restored_on_error(self):
+            self._validate_params()  # scikit-learn does so at the first call alone
+            return self._learn_batch(X)
+
+    def _learn_batch(self, X):
+        """One step of a stream; the first sets up the model."""
+        with one_blas_thread():
+            first = not hasattr(self, "n_iter_")
+            X = self._validated_batch(X, reset=first)
+            rng = check_random_state(self.random_state)
+            energy = self._begin(X, rng) if first else self._fitted_energy
+            if self._learns:
+                learner = self._streamer(energy, rng)
+                spent = learner.step(self._placed(dense(X)))
+                self._keep(learner.energy, learner.state, X.dtype, [*self.energy_history_, spent])
+                if learner.complaint:
+                    warn_user(learner.complaint, ConvergenceWarning)
+            if first:
+                self._warn_about_fit(X)
+                self._warn_about_first_batch(X)
+        return self
+
+    def _validated_batch(self, X, reset):
+        """Return a validated batch of a stream."""
+        return self._validated(X, reset=reset)
+
+    def _warn_about_fit(self, X):
         """Warn of a fitted model that is of little use."""
 
-    def _batch_size(self, n_samples):
+    def _warn_about_first_batch(self, X):
+        """Warn of a first batch that sets up a stream badly."""
+
+    def _rows_per_step(self, n_samples):
         return min(n_samples, ROWS_PER_STEP) if self.batch_size == "auto" else self.batch_size
 
     def transform(self, X):
@@ -154,49 +218,49 @@ class LatentVariableModel(
             Codes, of the dtype of X.
         """
         X = self._validated(X)
-        return self._kept_of_codes(self.energy_, X, lambda x, z: self._as_features(z))
+        return self._map_codes(self.energy_, X, lambda x, z: self._as_features(z))
 
-    def _kept_of_codes(self, energy, X, keep):
-        """What ``keep`` makes of validated rows and their codes, with a warning about those not converged."""
-        solution = self._solve(energy, X, keep)
+    def _map_codes(self, energy, X, function):
+        """Apply function(x, z) to validated rows and their codes, block by block; warn once of unconverged rows."""
+        solution = self._infer_rows(energy, X, function)
         warn_unless_converged(solution, self._remedy)
         return solution.z
 
-    def _solve(self, energy, X, keep=None):
-        """The `Solution` of validated rows, codes as NumPy in the dtype of X.
+    def _infer_rows(self, energy, X, function=None):
+        """Return the `Solution` of validated rows, with codes as NumPy in the dtype of X.
 
-        With ``keep(x, z)``, a function of the rows of a block and their codes, its result takes the place of the
-        codes, so that the codes of all rows need never be held.
+        With ``function(x, z)``, of the rows of a block and their codes, its result takes the place of the codes, so
+        that the codes of all rows need never be held.
         """
 
-        def search(rows):
+        def infer(rows):
             x = dense(X[rows])
-            solution = self._encode(energy, self._placed(x))
+            solution = self._infer(energy, self._placed(x))
             z = to_numpy(solution.z).astype(X.dtype, copy=False)
-            return solution._replace(z=z if keep is None else keep(x, z))
+            return solution._replace(z=z if function is None else function(x, z))
 
-        return gather(search, X.shape[0], self._each_block)
+        return gather(infer, X.shape[0], self._each_block)
 
     def _each_block(self, work, n_rows):
-        """Blocks of rows go to threads; a device is kept busy by larger ones, one after the other."""
+        """Run blocks of rows on threads; on a device larger ones, one after the other."""
         if self.device == "cpu":
-            return each_block(work, n_rows, self.n_jobs, self._rows_at_once)
-        return [work(rows) for rows in row_blocks(n_rows, self._rows_at_once)]
+            return each_block(work, n_rows, self.n_jobs, self._rows_per_block)
+        return [work(rows) for rows in row_blocks(n_rows, self._rows_per_block)]
 
     @property
-    def _rows_at_once(self):
+    def _rows_per_block(self):
         return ROWS_PER_BLOCK if self.device == "cpu" else ROWS_PER_TRANSFER
 
     def _placed(self, x):
-        """Validated data or codes on the device."""
+        """Return validated data or codes on the device."""
         return to_device(x, self.device)
 
     def _as_features(self, z):
-        """Codes as transform returns them."""
+        """Return codes as `transform` gives them out."""
         return z
 
     def _as_codes(self, Z):
-        """The inverse of `_as_features`."""
+        """Invert `_as_features`."""
         return Z
 
     def inverse_transform(self, X):
@@ -213,14 +277,14 @@ class LatentVariableModel(
             Their reconstructions, of the dtype of X.
         """
         check_is_fitted(self)
-        z = self._validated_codes(X, "X")
-        energy = self.energy_
-        decoded = energy.cost.expected(energy.decoder(self._placed(z)))
-        return self._as_data(to_numpy(decoded).astype(z.dtype, copy=False))
+        return self._decoded(self._validated_codes(X, "X"))
 
-    def _as_data(self, y):
-        """Decoded codes in the shape of X."""
-        return y
+    def _decoded(self, z):
+        """Return validated codes decoded."""
+        energy = self.energy_
+        with one_blas_thread():
+            decoded = energy.cost.expected(energy.decoder(self._placed(z)))
+        return to_numpy(decoded).astype(z.dtype, copy=False)
 
     def energy(self, X, Z=None):
         """Energy of each sample with its code.
@@ -239,17 +303,17 @@ class LatentVariableModel(
         """
         X = self._validated(X)
         z = None if Z is None else self._validated_codes(Z, "Z", X.shape[0])
-        return self._spent_on(self.energy_, X, z)
+        return self._energies(self.energy_, X, z)
 
-    def _spent_on(self, energy, X, z=None):
-        """The energy of each validated row with its code, with the one that is found where there is none."""
+    def _energies(self, energy, X, z=None):
+        """Return the energy of each validated row with its code; None infers the codes."""
 
-        def spent(x, z):
+        def evaluate(x, z):
             return to_numpy(energy(self._placed(x), self._placed(z)))
 
         if z is None:
-            return self._kept_of_codes(energy, X, spent)
-        return np.concatenate(self._each_block(lambda rows: spent(dense(X[rows]), z[rows]), len(z)))
+            return self._map_codes(energy, X, evaluate)
+        return np.concatenate(self._each_block(lambda rows: evaluate(dense(X[rows]), z[rows]), len(z)))
 
     def score_samples(self, X):
         """Minus the energy of each sample with the code that `transform` gives it.
@@ -266,10 +330,28 @@ class LatentVariableModel(
         """
         return -self.energy(X)
 
+    def score(self, X, y=None):
+        """Mean of `score_samples`; energies at different lmbda do not compare.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Data.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            Higher is better.
+        """
+        return float(np.mean(self.score_samples(X)))
+
     def _validated(self, X, reset=False):
         if not reset:
             check_is_fitted(self)
-        return validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=reset)
+        X, dtype = as_numpy(X), float_dtype(X)
+        return canonical(validate_data(self, X, accept_sparse="csr", dtype=dtype, order="C", reset=reset))
 
     def _validated_codes(self, Z, name, n_samples=None):
         return self._as_codes(check_codes(Z, name, self._n_features_out, n_samples))
@@ -285,54 +367,12 @@ class LatentVariableModel(
         return tags
 
 
-def warn_unless_converged(solution, remedy):
-    """One warning for all rows of a call."""
-    complaint = of_those_not_converged(solution, remedy)
-    if complaint:
-        warn_user(complaint, ConvergenceWarning)
+def batches_of(model, X):
+    """What an `Alternation` needs to make passes over validated data."""
+    n_samples = X.shape[0]
 
+    def load(rows):
+        return model._placed(dense(X if rows.size == n_samples else X[rows]))
 
-def of_those_not_converged(solution, remedy):
-    """How many rows, how far, and what to do; None where all arrived."""
-    missed = ~solution.converged
-    if not missed.any():
-        return None
-    return (
-        f"{missed.sum()} of {missed.size} codes missed the tolerance; the worst ended at "
-        f"{solution.error[missed].max():.1e}. {remedy}"
-    )
-
-
-def warn_user(message, category=UserWarning):
-    """Warn at the line outside of this library and scikit-learn that led here."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("skrlv", "sklearn"):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
-
-
-@contextmanager
-def unchanged_unless_learned(estimator):
-    """Restore the attributes where a fit ends early; after an interrupt, only if there is no complete step to keep."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException as error:
-        state = vars(estimator).get("_state")
-        if isinstance(error, Exception) or not state or state is before.get("_state"):
-            # scikit-learn's own, which it still needs to take its callbacks down
-            callbacks = {name: value for name, value in vars(estimator).items() if "callback" in name}
-            vars(estimator).clear()
-            vars(estimator).update(before | callbacks)
-        raise
-
-
-@contextmanager
-def one_more_batch(estimator):
-    """For `partial_fit`: `unchanged_unless_learned`, with parameters checked first; gives whether it is the first call.
-
-    Scikit-learn checks them at the first call alone.
-    """
-    with unchanged_unless_learned(estimator):
-        estimator._validate_params()
-        yield not hasattr(estimator, "n_iter_")
+    batch_size = model._rows_per_step(n_samples)
+    return {"load": load, "n_samples": n_samples, "batch_size": batch_size, "tol": model.tol}

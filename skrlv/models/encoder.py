@@ -1,98 +1,52 @@
-"""Between base and the roof: models with an encoder."""
-
-from dataclasses import fields
-from typing import Any
+"""What models with an encoder do alike, as functions."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.exceptions import ConvergenceWarning
 
-from skrlv._arrays import check_device, to_device, to_numpy
-from skrlv.encoders import ALISTA, LISTA, ConvolutionalEncoder, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder
-from skrlv.energy import Energy
 from skrlv.inference import Solution
-from skrlv.models.linear import LinearModel
-from skrlv.regularizers import L1
-
-_BY_HAND: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (ALISTA, LISTA, ConvolutionalEncoder, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder)
-}
-
-
-class EncoderModel(LinearModel):
-    """A model that predicts codes under L1."""
-
-    def _validate_params(self):
-        super()._validate_params()
-        check_device(self.device)
-
-    @property
-    def _learns(self):
-        return True  # the encoder, where atoms are given
-
-    def _store(self, energy, dtype):
-        super()._store(energy, dtype)  # type: ignore[safe-super]  # the kind of atoms comes later
-        encoder = energy.encoder.mapped(lambda value: to_numpy(value).astype(dtype))
-        self._encoder = {"kind": type(encoder).__name__}
-        self._encoder |= {field.name: getattr(encoder, field.name) for field in fields(encoder)}
-        self._positive, self._encoder_weight = energy.regularizer.positive, energy.encoder_weight
-
-    @property
-    def encoder_(self):
-        """The fitted encoder, on the device."""
-        check_is_fitted(self)
-        if self._encoder["kind"] not in _BY_HAND:
-            refuse_cpu(self.device)
-        parts = {
-            name: to_device(value, self.device) if isinstance(value, np.ndarray) else value
-            for name, value in self._encoder.items()
-            if name != "kind"
-        }
-        return _kind(self._encoder["kind"])(**parts)
-
-    @property
-    def energy_(self):
-        """The fitted `Energy`, on the device."""
-        return Energy(
-            self._stored_decoder, L1(positive=self._positive), self.lmbda_, self.encoder_, self._encoder_weight
-        )
-
-    def _placed(self, x):
-        return to_device(x.astype(self.components_.dtype, copy=False), self.device)
-
-    def score(self, X, y=None):
-        """Minus the mean energy of the codes that `transform` gives; energies of different lmbdas do not compare.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Data.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-            Higher is better; that of exact codes is the most there is.
-        """
-        return float(np.mean(self.score_samples(X)))
+from skrlv.learning import Alternation, learn_prediction
+from skrlv.models.warning import warn_user
 
 
 def refuse_cpu(device):
-    """A torch module runs on torch alone."""
+    """Refuse NumPy for a torch module."""
     if device == "cpu":
         raise ValueError("encoder= is a torch module: device= must be one of torch's, such as 'torch:cpu' or 'cuda'.")
 
 
-def _kind(name):
-    if name in _BY_HAND:
-        return _BY_HAND[name]
-    from skrlv import torch_modules  # torch is imported only where it is used
-
-    return getattr(torch_modules, name)
-
-
-def predicted(energy, y):
+def predicted(encoder, y):
     """The encoder's codes as a `Solution`."""
     n = y.shape[0]
-    return Solution(energy.encoder(y), np.zeros(n, dtype=np.int64), np.zeros(n), np.ones(n, dtype=bool))
+    return Solution(encoder(y), np.zeros(n, dtype=np.int64), np.zeros(n), np.ones(n, dtype=bool))
+
+
+def predicts(model):
+    """Whether `transform` gives predictions; ``inference`` may have been set since `fit`."""
+    if model.inference not in ("encoder", "argmin"):
+        raise ValueError(f"inference={model.inference!r} must be 'encoder' or 'argmin'.")
+    return model.inference == "encoder"
+
+
+def predictive_alternation(model, energy, infer, **passes):
+    """The learner of a model whose codes are drawn to predictions: codes, then atoms, then the encoder."""
+
+    def update(state, energy, y, z, whole):
+        return learn_prediction(
+            state, energy, y, z, whole, learn_atoms=model._learn_atoms if model.dictionary is None else None,
+            first_encoder=model._first_encoder, rate=model.learning_rate_init, data_unit=model._data_unit,
+        )  # fmt: skip
+
+    return Alternation(
+        energy, model._state, infer=infer, update=update, spend=model._spend, remedy=model._remedy, **passes
+    )  # fmt: skip
+
+
+def warn_of_divergence(model):
+    """Warn if the encoder diverged and started again at a lower rate."""
+    factor = model._state.adam.rate_factor
+    if factor < 1.0:
+        warn_user(
+            "The encoder's predictions diverged, and it started again at a tenth of the rate, at last "
+            f"{factor * model.learning_rate_init:.1g}. Lower learning_rate_init.",
+            ConvergenceWarning,
+        )

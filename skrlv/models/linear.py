@@ -1,47 +1,63 @@
-"""Between base and the roof: what all models with a linear decoder, dense or convolutional, share."""
+"""What models with a linear decoder share, dense or convolutional, with or without an encoder."""
 
 from abc import abstractmethod
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skrlv._arrays import to_device, to_device_of
+from skrlv._arrays import check_device, to_device, to_numpy
 from skrlv._rows import Rows, surveyed
+from skrlv.encoders import packed, unpacked
 from skrlv.models.base import LatentVariableModel
+from skrlv.models.validation import refuse_overflow
 
 
 class LinearModel(LatentVariableModel):
-    """A model whose decoder is a sum of atoms, learned or given."""
+    """A model whose decoder is a sum of atoms, learned or given.
+
+    What shapes the equation besides atoms and lmbda are the constructor's parameters named in ``_frozen``: `fit` copies
+    them to ``_shape``, where `_energy` reads them, so that setting them later changes nothing.
+    """
+
+    _frozen: tuple[str, ...] = ("positive",)
+    _has_encoder = False
+    _mixes_dtypes = False  # whether data may have another dtype than the atoms, on NumPy
 
     @abstractmethod
-    def _energy(self, atoms, lmbda):
-        """The Energy with these atoms (an array on the device), from the constructor's parameters."""
+    def _energy(self, atoms, lmbda, encoder=None):
+        """Return the Energy with these atoms (an array on the device); without an encoder, with the first one."""
 
     @abstractmethod
     def _given_atoms(self, name, X):
-        """The atoms of that parameter, None where it is, after a check against X and the other parameters."""
+        """Return the atoms of that parameter, checked against X and the other parameters; None if there are none."""
 
     @abstractmethod
     def _first_atoms(self, X, survey, rng):
-        """Atoms to start from, of unit norm."""
+        """Return atoms to start from, of unit norm."""
 
-    @property
     @abstractmethod
-    def _stored_decoder(self):
-        """The decoder of the fitted atoms, on the device."""
+    def _learn_atoms(self, state, energy, y, z, whole):
+        """Move the atoms: -> (state, energy); whole says that the batch holds all rows."""
+
+    def _spend(self, energy, y, z):
+        """The summed energy of the rows of a batch."""
+        return float(energy(y, z).sum())
 
     def _validate_params(self):
         if np.ndim(self.n_components) > 0:
             raise ValueError("n_components is a number of atoms; to give the atoms themselves use dictionary=.")
         super()._validate_params()
+        check_device(self.device)
 
     def _initial_energy(self, X, rng):
         survey = self._rows(X).survey()
-        refuse_overflow(survey, self._squares_are_of(X))
+        refuse_overflow(survey, self._dtype_of_squares(X))
         if self.dictionary is not None and self.dictionary_init is not None:
             raise ValueError(
-                "dictionary= are atoms that stay, dictionary_init= where learning begins; give one of them."
+                "Pass either dictionary= (fixed atoms) or dictionary_init= (where learning starts), not both."
             )
+        self._shape = {name: getattr(self, name) for name in self._frozen}
+        self._data_unit = survey.rms or 1.0
         atoms = self._given_atoms("dictionary", X)
         lmbda = _unit_of_lmbda(survey, atoms) if self.lmbda == "auto" else float(self.lmbda)
         if atoms is None:
@@ -51,43 +67,76 @@ class LinearModel(LatentVariableModel):
     def _rows(self, X):
         return Rows(X)
 
-    def _squares_are_of(self, X):
+    def _dtype_of_squares(self, X):
         """The dtype that sums of squares of X must not overflow."""
         return np.float64
 
     @property
     def _learns(self):
-        return self.dictionary is None
+        return self.dictionary is None or self._has_encoder
 
-    def _carried(self, state, z):
-        return z * to_device_of(state["scale"], z) if "scale" in state else z  # given atoms have none
+    def _store(self, energy, dtype):
+        self.components_ = self._public_atoms(energy.decoder).astype(dtype)
+        self.n_components_ = len(self.components_)
+        self.lmbda_ = energy.lmbda
+        if self._has_encoder:
+            self._encoder = packed(energy.encoder.mapped(lambda value: to_numpy(value).astype(dtype)))
+
+    def _public_atoms(self, decoder):
+        """The atoms of a decoder as users see them, on the host."""
+        return to_numpy(decoder.atoms)
+
+    @property
+    def _stored_atoms(self):
+        """The fitted atoms, as the decoder takes them."""
+        return self.components_
+
+    def _placed(self, x):
+        if self.device != "cpu" or not self._mixes_dtypes:
+            x = x.astype(self.components_.dtype, copy=False)
+        return to_device(x, self.device)
+
+    @property
+    def energy_(self):
+        """The fitted `Energy`, on the device."""
+        check_is_fitted(self)
+        encoder = self.encoder_ if self._has_encoder else None
+        return self._energy(to_device(self._stored_atoms, self.device), self.lmbda_, encoder)
+
+    @property
+    def encoder_(self):
+        """The fitted encoder, on the device."""
+        if not self._has_encoder:
+            raise AttributeError(f"{type(self).__name__} has no encoder.")
+        check_is_fitted(self)
+        return unpacked(self._encoder, lambda value: to_device(value, self.device))
 
     @property
     def atom_usage_(self):
         """Share of the samples that use each atom, as far as learning remembers them."""
-        return self._of_learning("usage") / self._of_learning("count")
+        return self._of_atoms("usage") / self._of_atoms("count")
 
     @property
     def n_resampled_(self):
-        """How many atoms became a badly reconstructed sample, since nothing used them or another was the same.
+        """Number of unused or duplicate atoms that were replaced by poorly reconstructed samples.
 
-        Not where atoms were given.
+        Not if atoms were given.
         """
-        return self._of_learning("n_resampled")
+        return self._of_atoms("n_resampled")
 
-    def _of_learning(self, name):
+    @property
+    def prediction_error_history_(self):
+        """Mean squared length of z - Enc(x) in each batch, before its update."""
+        if not hasattr(self, "encoder_weight"):
+            raise AttributeError(f"{type(self).__name__} does not draw codes to predictions.")
         check_is_fitted(self)
-        if name not in self._state:
-            raise AttributeError("Nothing was learned: the atoms were given.")
-        return self._state[name]
+        return self._state.histories.get("prediction_errors", np.empty(0))
 
-
-def refuse_overflow(survey, dtype):
-    """Refuse data whose sums of squares that dtype cannot hold."""
-    if survey.largest > np.sqrt(np.finfo(dtype).max / max(1, survey.n_rows * survey.total.size)):
-        raise ValueError(
-            f"X has entries of magnitude {survey.largest:.0e}, whose squares overflow. Divide X by a constant first."
-        )
+    def _of_atoms(self, name):
+        check_is_fitted(self)
+        if name not in self._state.atoms:
+            raise AttributeError("No atoms were learned: they were given.")
+        return self._state.atoms[name]
 
 
 def _unit_of_lmbda(survey, atoms):

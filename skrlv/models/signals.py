@@ -1,14 +1,157 @@
-"""Beside validation: signals with any number of axes, pieces of them, and what is asked of their sizes."""
+"""Signals with any number of axes: how they are shaped, pieces of them, and what is asked of their sizes."""
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from sklearn.utils import check_array
+
+from skrlv.models.containers import as_numpy, float_dtype
 
 N_FOLDS = 5
 DRAWN_PER_WINDOW = 4
+
+
+@dataclass(frozen=True)
+class SignalLayout:
+    r"""How signals are shaped: spatial axes, and perhaps one axis of channels behind them.
+
+    Parameters
+    ----------
+    n_axes : int
+        Number of spatial axes, those of a kernel.
+    kernel : tuple of int
+        Size of the kernels, which every signal must hold.
+    shape : tuple of int or None
+        (\*spatial[, n_channels]) of a signal, as the parameter ``signal_shape`` or the data of `fit` have it.
+    fitted : bool, default=False
+        Whether ``shape`` comes from `fit`.
+    """
+
+    n_axes: int
+    kernel: tuple
+    shape: Any
+    fitted: bool = False
+
+    def are_rows(self, X):
+        """Whether X has one row of entries per signal."""
+        return n_dimensions(X) == 2 or n_dimensions(X) not in (self.n_axes + 1, self.n_axes + 2)
+
+    def flattened(self, X):
+        """Signals in an array of their own shape, checked, as rows: -> (rows, shape of a signal)."""
+        X = checked(X, "X")
+        shape = X.shape[1:]
+        if self.shape is not None and shape != tuple(self.shape):
+            name = "signal_shape_" if self.fitted else "signal_shape"
+            raise ValueError(f"X has signals of shape {shape}, but {name}={tuple(self.shape)}.")
+        return X.reshape(len(X), -1), shape
+
+    def shape_of_rows(self, width):
+        """The shape of a signal whose entries are a row."""
+        if self.shape is not None:
+            shape = tuple(int(size) for size in self.shape)
+            if math.prod(shape) != width:
+                raise ValueError(
+                    f"signal_shape={shape} has {math.prod(shape)} entries, but X has rows of {width} features."
+                )
+            return shape
+        if self.n_axes > 1:
+            raise ValueError(
+                f"X has two dimensions, but kernel_size has {self.n_axes} axes. For rows of pixels give "
+                "signal_shape=(height, width) or (height, width, n_channels); images as they are need X of shape "
+                "(n_samples, height, width) or (n_samples, height, width, n_channels); series need a kernel_size of "
+                "one number."
+            )
+        return (width,)
+
+    def check_holds_kernel(self, shape):
+        """Refuse signals that are smaller than a kernel."""
+        if any(k > s for k, s in zip(self.kernel, shape, strict=False)):
+            raise ValueError(
+                f"kernel_size={tuple(self.kernel)} does not fit into signals of shape {tuple(shape)} "
+                f"(n_features = {math.prod(shape)})."
+            )
+
+    def refuse_one_signal(self, X):
+        """Refuse a signal that is not in an array or list of signals."""
+        if getattr(X, "shape", None) == self.shape:
+            raise ValueError(
+                f"Reshape your data: X has shape {X.shape}, that of one signal; pass X[None], or a list of it."
+            )
+
+    def with_channels(self, X, shape):
+        """Signals of that shape as (n_samples, \\*spatial, n_channels)."""
+        return X.reshape(len(X), *shape, *(1,) * (self.n_axes + 1 - len(shape)))
+
+    @property
+    def has_channels(self):
+        return len(self.shape) > self.n_axes
+
+    def without_channels(self, y):
+        """Signals without the axis of channels, if those of `fit` had none."""
+        return y if self.has_channels else y[..., 0]
+
+    def groups(self, signals):
+        """The signals of a list, checked, by shape and dtype: (indices, array with channels) of each."""
+        found: dict = {}
+        for index, signal in enumerate(signals):
+            signal = self._one(signal, index)
+            found.setdefault((signal.shape, signal.dtype), []).append((index, signal))
+        channels = {shape[self.n_axes :]: members[0][0] for (shape, _), members in found.items()}
+        if len(channels) > 1:
+            kinds = ", ".join(f"{part[0] if part else 'no axis'} (X[{index}])" for part, index in channels.items())
+            raise ValueError(f"The signals of X differ in their channels: {kinds}.")
+        return [
+            ([index for index, _ in members], self.with_channels(np.stack([x for _, x in members]), shape))
+            for (shape, _), members in found.items()
+        ]
+
+    def _one(self, signal, index):
+        name = f"X[{index}]"
+        signal = checked(signal, name)
+        allowed = (len(self.shape),) if self.fitted else (self.n_axes, self.n_axes + 1)
+        if signal.ndim not in allowed:
+            raise ValueError(
+                f"{name} has {signal.ndim} dimensions, but a signal must have {' or '.join(map(str, allowed))}: the "
+                "axes of a kernel, and one of channels if there are any."
+            )
+        if self.fitted and signal.shape[self.n_axes :] != self.shape[self.n_axes :]:
+            raise ValueError(f"{name} has shape {signal.shape}, but signal_shape_={self.shape} has other channels.")
+        self.check_holds_kernel(signal.shape)
+        return signal
+
+    def mask_like(self, mask, X):
+        """A mask in the shape of signals with channels, whatever shape it was given in."""
+        mask = np.asarray(mask)
+        if mask.dtype != bool:
+            raise ValueError(f"mask has dtype {mask.dtype}, but must be bool: True where X was seen.")
+        shape, one = X.shape, X.shape[1:]
+        allowed = {
+            shape: shape, shape[:-1]: (*shape[:-1], 1), one: (1, *one), one[:-1]: (1, *one[:-1], 1),
+            (len(X), math.prod(one)): shape, (math.prod(one),): (1, *one),
+        }  # fmt: skip
+        if mask.shape not in allowed:
+            signals = self.without_channels(X).shape
+            raise ValueError(
+                f"mask has shape {mask.shape}, but X has shape {signals}: mask must have that of X or of one signal, "
+                f"{signals[1:]}, with or without channels."
+            )
+        return np.broadcast_to(mask.reshape(allowed[mask.shape]), shape)
+
+
+def checked(X, name):
+    """An array of signals, or one signal, finite, C-contiguous, float32 or float64."""
+    X, dtype = as_numpy(X, name), float_dtype(X)
+    try:
+        return check_array(X, allow_nd=True, ensure_2d=False, dtype=dtype, order="C", input_name=name)
+    except ValueError as error:
+        if "NaN" in str(error):
+            raise ValueError(f"{error} Entries that were not seen can be left out by encode(X, mask=).") from error
+        raise
 
 
 def crops(X, size, rng):
@@ -43,7 +186,11 @@ def pooled(z, windows):
 
 
 def listed(X):
-    """Signals one after the other, in whatever holds them, as a list; arrays, frames and lists as they are."""
+    """Turn iterables and object arrays of signals into a list; return arrays, frames and lists unchanged."""
+    if isinstance(X, list | tuple) and not X:
+        raise ValueError("X is an empty list: 0 samples.")
+    if hasattr(X, "detach") or isinstance(X, np.ma.MaskedArray):
+        return as_numpy(X)
     if hasattr(X, "shape"):
         held = len(X.shape) == 1 and getattr(X.dtype, "kind", None) == "O"
     else:
@@ -80,8 +227,8 @@ def n_dimensions(X):
         return np.asarray(X).ndim
     except ValueError as error:
         raise ValueError(
-            "X has signals of different shapes, which have no common features: `fit`, `partial_fit` and `encode` take "
-            "a list of such arrays."
+            "X has signals of different shapes, which have no common features: `fit`, `partial_fit`, `encode`, "
+            "`energy` and `score` take a list of such arrays."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What comes in from the user: data, atoms and codes that fit each other, and the energy that they are measured by."""
+"""Checks of what users pass in: data of any container, atoms and codes that fit each other, tolerances."""
 
 from numbers import Integral, Real
 
@@ -11,6 +11,7 @@ from skrlv._threads import dense
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ZeroEncoder
 from skrlv.energy import Energy
+from skrlv.models.containers import as_numpy, canonical, float_dtype
 from skrlv.regularizers import L1
 
 LASSO_PARAMETERS: dict[str, list] = {
@@ -38,13 +39,15 @@ def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
 
 def check_problem(X, dictionary):
     """Data (C-contiguous or CSR) and atoms that fit each other, finite, each in its own dtype."""
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", input_name="X")
+    X, dtype = as_numpy(X), float_dtype(X)
+    X = canonical(check_array(X, accept_sparse="csr", dtype=dtype, order="C", input_name="X"))
     return X, check_dictionary(dictionary, X.shape[1])
 
 
-def check_dictionary(dictionary, n_features, name="dictionary", dtype=(np.float64, np.float32)):
+def check_dictionary(dictionary, n_features, name="dictionary", dtype=None):
     """Atoms as a fresh C-contiguous array (n_components, n_features), finite, none zero."""
-    dictionary = check_array(dictionary, dtype=dtype, order="C", copy=True, input_name=name)
+    dictionary, own = as_numpy(dictionary, name), float_dtype(dictionary)
+    dictionary = check_array(dictionary, dtype=dtype or own, order="C", copy=True, input_name=name)
     if dictionary.shape[1] != n_features:
         raise ValueError(
             f"{name} has atoms of {dictionary.shape[1]} features (columns), but X has {n_features} features."
@@ -57,7 +60,8 @@ def check_dictionary(dictionary, n_features, name="dictionary", dtype=(np.float6
 
 def check_codes(Z, name, n_columns, n_samples=None):
     """Codes as a dense array, finite, of this width, and of this length where there are samples they belong to."""
-    Z = check_array(Z, dtype=[np.float64, np.float32], order="C", accept_sparse="csr", input_name=name)
+    Z, dtype = as_numpy(Z, name), float_dtype(Z)
+    Z = check_array(Z, dtype=dtype, order="C", accept_sparse="csr", input_name=name)
     wanted = (Z.shape[0] if n_samples is None else n_samples, n_columns)
     if Z.shape != wanted:
         raise ValueError(f"{name} has shape {Z.shape}, but must have shape {wanted}: one code per sample.")
@@ -85,3 +89,11 @@ def decreasing(lmbdas):
     if not numbers or not (np.isfinite(grid) & (grid >= 0)).all():
         raise ValueError(f"lmbdas must be a list of finite numbers of at least 0, got {lmbdas!r}.")
     return -np.sort(-grid.astype(np.float64))
+
+
+def refuse_overflow(survey, dtype):
+    """Refuse data whose sums of squares that dtype cannot hold."""
+    if survey.largest > np.sqrt(np.finfo(dtype).max / max(1, survey.n_rows * survey.total.size)):
+        raise ValueError(
+            f"X has entries of magnitude {survey.largest:.0e}, whose squares overflow. Divide X by a constant first."
+        )

@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 from skrlv._arrays import to_numpy
 from skrlv.models.base import LatentVariableModel
 from skrlv.models.dictionary import DictionaryModel
-from skrlv.models.encoder import EncoderModel
 from skrlv.onnx.tracing import Graph, value_info
 
 OPSET = 18
@@ -88,7 +87,7 @@ def _best(estimator):
 
 def check_exportable(estimator):
     """Refuse what has no graph."""
-    if not isinstance(estimator, EncoderModel):
+    if not getattr(estimator, "_has_encoder", False):
         raise TypeError(
             f"{type(estimator).__name__} cannot be exported: its codes are not predicted by an encoder. "
             "LISTAEncoder learns to predict them."
