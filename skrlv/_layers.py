@@ -8,7 +8,7 @@ Rumelhart, Hinton, Williams, Learning Representations by Back-propagating Errors
 the Difficulty of Training Deep Feedforward Neural Networks, 2010.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -82,6 +82,14 @@ class Layers:
             biases.append(zeros((n_out,), like=like))
         return cls(tuple(weights), tuple(biases), activation)
 
+    @classmethod
+    def of(cls, parameters, activation):
+        """Layers with the arrays that `parameters` gave."""
+        weights, biases = (
+            tuple(parameters[f"{kind}_{at}"] for at in range(len(parameters) // 2)) for kind in ("weights", "biases")
+        )
+        return cls(weights, biases, activation)
+
     def __call__(self, x):
         """Rows (n_samples, n_in of the first layer) -> (n_samples, n_out of the last)."""
         return self.forward(x)[0]
@@ -121,7 +129,4 @@ class Layers:
 
     def with_parameters(self, parameters):
         """The same layers with other parameters, by name."""
-        weights, biases = (
-            tuple(parameters[f"{kind}_{at}"] for at in range(len(self.weights))) for kind in ("weights", "biases")
-        )
-        return replace(self, weights=weights, biases=biases)
+        return Layers.of(parameters, self.activation)

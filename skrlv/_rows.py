@@ -13,8 +13,8 @@ class Rows:
     """The rows of an array, a memmap or a sparse matrix; a subclass may hold them elsewhere."""
 
     def __init__(self, X):
-        self._X = X
-        self.shape, self.dtype = X.shape, X.dtype
+        self._X = X.reshape(len(X), -1) if len(X.shape) > 2 else X
+        self.shape, self.dtype = self._X.shape, X.dtype
 
     def map(self, part):
         """part(x) of every block of rows x, in order."""

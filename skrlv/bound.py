@@ -1,6 +1,6 @@
-r"""Floor 3, beside the energy: what a variational autoencoder minimises.
+r"""The loss of a variational autoencoder.
 
-There D is not a penalty but the law that codes are drawn from, so it is no `Energy`.
+There D is not a penalty but the distribution that codes are drawn from, so it is no `Energy`.
 
 References
 ----------
@@ -10,11 +10,15 @@ Kingma, Welling, Auto-Encoding Variational Bayes, 2014. Burda, Grosse, Salakhutd
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from skrlv._arrays import double, namespace, squares_per_sample, sum_per_sample
-from skrlv.costs import Cost
+from skrlv._arrays import double, namespace, squares_per_sample, sum_per_sample, to_numpy
+from skrlv._layers import Layers, Scaling
+from skrlv.costs import Cost, CrossEntropy, GaussianError
+from skrlv.decoders import Network
 from skrlv.encoders import GaussianNetwork
+
+MIN_NOISE = 1e-3  # share of the scale of the data that learned noise does not fall below
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,49 @@ class VariationalBound:
     def with_parameters(self, parameters):
         """The same with other parameters, by name."""
         return replace(self, **{part: getattr(self, part).with_parameters(_of(part, parameters)) for part in _PARTS})
+
+
+class BoundShape(NamedTuple):
+    """What shapes a bound besides its learned arrays; plain, as fitted models keep it."""
+
+    likelihood: str
+    activation: str
+    learn_variance: bool
+    n_components: int
+    beta: float
+    offset: Any  # mean row of the data, or None
+    unit: float  # their scale
+
+    def bound(self, inward, outward, log_variance, place):
+        """Put a bound together from the layers of encoder and decoder, and the noise."""
+        lowest = 2.0 * math.log(MIN_NOISE * self.unit)
+        cost = GaussianError(log_variance, lowest) if self.likelihood == "gaussian" else CrossEntropy()
+
+        def scaling(layers):
+            if self.offset is None or not isinstance(layers, Layers):
+                return None  # a user's own module sees the data as they are
+            return Scaling(place(self.offset), self.unit)
+
+        encoder = GaussianNetwork(inward, self.n_components, self.learn_variance, scaling(inward))
+        return VariationalBound(encoder, Network(outward, scaling(outward)), cost, self.beta)
+
+    def unpacked(self, parameters, modules, log_variance, to_device, place):
+        """The bound again from what `packed` gave; log_variance is for noise that is not learned."""
+        parameters = {name: to_device(value) for name, value in parameters.items()}
+        inward, outward = (
+            modules[part](_of(part, parameters)["weights"])
+            if part in modules
+            else Layers.of(_of(part, parameters), self.activation)
+            for part in ("encoder", "decoder")
+        )
+        return self.bound(inward, outward, parameters.get("cost.log_variance", log_variance), place)
+
+
+def packed(bound):
+    """-> (the learned arrays on the host, by name; layers that are a user's own modules, by name)."""
+    layers = {"encoder": bound.encoder.layers, "decoder": bound.decoder.layers}
+    modules = {name: value.without_weights() for name, value in layers.items() if not isinstance(value, Layers)}
+    return {name: to_numpy(value) for name, value in bound.parameters.items()}, modules
 
 
 _PARTS = ("encoder", "decoder", "cost")

@@ -11,7 +11,6 @@ from skrlv._compat import Interval, StrOptions
 from skrlv.encoders import ConvolutionalEncoder
 from skrlv.energy import Energy
 from skrlv.learning import Alternation
-from skrlv.models.base import batches_of
 from skrlv.models.convolutional import ConvolutionalModel, sized
 from skrlv.models.encoder import predicted, predictive_alternation, predicts, warn_of_divergence
 from skrlv.models.hold_out import r_squared
@@ -200,16 +199,12 @@ class ConvSparseCoder(ConvolutionalModel):
     def _infer(self, energy, y, z0=None):
         return self._argmin(energy, y, z0)
 
-    def _learner(self, X, energy, rng, **given):
-        return self._alternation(energy, **batches_of(self, X))
-
-    def _streamer(self, energy, rng):
-        return self._alternation(energy)
-
-    def _alternation(self, energy, **passes):
+    def _learner(self, energy, rng, X=None, **given):
+        if self.dictionary is not None:
+            return None
         return Alternation(
             energy, self._state, infer=self._infer_batch, update=self._learn_atoms, spend=self._spend,
-            remedy=self._remedy, **passes,
+            remedy=self._remedy, **({} if X is None else self._batches(X, rng)),
         )  # fmt: skip
 
     def score(self, X, y=None):
@@ -420,20 +415,21 @@ class ConvSparseAutoencoder(ConvolutionalModel):
 
     def _energy(self, atoms, lmbda, encoder=None):
         decoder = self._decoder(atoms)
-        encoder = self._first_encoder(decoder, lmbda) if encoder is None else encoder
+        encoder = self._linear_encoder(decoder, lmbda) if encoder is None else encoder
         return Energy(decoder, L1(), lmbda, encoder, self._shape["encoder_weight"])
-
-    def _first_encoder(self, decoder, lmbda):
-        return ConvolutionalEncoder.first_step(decoder, self._data_unit)
 
     def _infer(self, energy, y, z0=None):
         return predicted(energy.encoder, y) if predicts(self) else self._argmin(energy, y, z0)
 
-    def _learner(self, X, energy, rng, **given):
-        return predictive_alternation(self, energy, self._infer_batch, **batches_of(self, X))
+    def _learner(self, energy, rng, X=None, **given):
+        return predictive_alternation(
+            self, energy, infer=self._infer_batch, first_encoder=self._linear_encoder,
+            **({} if X is None else self._batches(X, rng)),
+        )  # fmt: skip
 
-    def _streamer(self, energy, rng):
-        return predictive_alternation(self, energy, self._infer_batch)
+    def _linear_encoder(self, decoder, lmbda):
+        """The encoder that learning starts from."""
+        return ConvolutionalEncoder.first_step(decoder, self._data_unit)
 
     def _warn_about_fit(self, X):
         super()._warn_about_fit(X)

@@ -25,6 +25,16 @@ from skrlv.sparse_coding import SparseCoder
 _ROWS_AT_ONCE = 1024  # of a chunk: their codes are held
 
 
+class DaskRows(Rows):
+    """Rows of a dask array, looked at where they lie."""
+
+    def map(self, part):
+        return list(dask.compute(*(dask.delayed(_part_of_finite)(part, chunk) for chunk in _chunks(self._X))))
+
+    def take(self, chosen):
+        return np.ascontiguousarray(self._X[chosen].compute())
+
+
 class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[call-arg]  # no table is lazy
     r"""`SparseCoder` for a ``dask.array``: each chunk of rows sends its statistics, and the sums move the atoms.
 
@@ -70,6 +80,8 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
     >>> coder.to_local()
     SparseCoder(n_components=32, random_state=0)
     """
+
+    _rows = DaskRows
 
     def to_local(self):
         """The same model as a `SparseCoder`, fitted if this is.
@@ -188,10 +200,9 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
             raise ValueError(f"X has {X.shape[1]} features, but {type(self).__name__} expects {self.n_features_in_}.")
         return X
 
-    def _rows(self, X):
-        return DaskRows(X)
-
-    def _learner(self, X, energy, rng, **given):
+    def _learner(self, energy, rng, X=None, **given):
+        if self.dictionary is not None:
+            return None
         return ChunkedAlternation(
             energy, self._state, _chunks(X), X.shape[0], tol=self.tol, remedy=self._remedy,
             code_tol=resolved_tol(self.code_tol, X.dtype), positive=self.positive_dictionary,
@@ -225,16 +236,6 @@ class ChunkedAlternation(Alternation):
         self.state, self._searches = self.state._replace(n_steps=self.state.n_steps + 1, atoms=atoms), [search]
         report(spent, self._n_samples)
         return spent / self._n_samples
-
-
-class DaskRows(Rows):
-    """Rows of a dask array, looked at where they lie."""
-
-    def map(self, part):
-        return list(dask.compute(*(dask.delayed(_part_of_finite)(part, chunk) for chunk in _chunks(self._X))))
-
-    def take(self, chosen):
-        return np.ascontiguousarray(self._X[chosen].compute())
 
 
 def _part_of_finite(part, x):

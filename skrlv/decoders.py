@@ -65,6 +65,8 @@ class LinearDecoder(Decoder):
 class SumOfAtoms(LinearDecoder):
     """A linear decoder whose atoms can be learned: each may be written as one row."""
 
+    atoms: Any  # (n_components, ...), as the decoder has them
+
     @property
     @abstractmethod
     def rows(self):
@@ -183,6 +185,10 @@ class ConvolutionalDictionary(SumOfAtoms):
     @property
     def code_shape(self):
         return (*positions(self.spatial_shape, self.kernels), self.kernels.shape[0])
+
+    @property
+    def atoms(self):
+        return self.kernels
 
     @property
     def rows(self):

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import to_numpy
 from skrlv._compat import Interval, StrOptions, _fit_context
@@ -16,6 +15,7 @@ from skrlv.encoders import ALISTA, LISTA, HyperLISTA, StepLISTA
 from skrlv.energy import Energy
 from skrlv.inference import Solution, duality_gap, exact_codes, gather
 from skrlv.learning import NumberLearner, WeightLearner
+from skrlv.models.base import rows_per_step
 from skrlv.models.dictionary import DictionaryModel
 from skrlv.models.encoder import predicted
 from skrlv.models.validation import ENCODING_PARAMETERS, check_codes, lasso_energy, resolved_tol
@@ -214,16 +214,10 @@ class LISTAEncoder(DictionaryModel):
     def _energy(self, atoms, lmbda, encoder=None):
         decoder = Dictionary(atoms)
         if encoder is None:
-            encoder = self._first_encoder(decoder, lmbda)
+            encoder = _first_encoder(self, decoder, lmbda)
         return Energy(decoder, L1(positive=encoder.positive), lmbda, encoder)
 
-    def _first_encoder(self, decoder, lmbda):
-        options = {"positive": bool(self.positive)}
-        if self.architecture == "lista":
-            options["tied"] = bool(self.tied)
-        return _ARCHITECTURES[self.architecture].unrolled(decoder, lmbda, self.n_layers, **options)
-
-    def _learner(self, X, energy, rng, **given):
+    def _learner(self, energy, rng, X=None, **given):
         targets = self._targets(X, given["codes"])
 
         def load(rows):
@@ -235,7 +229,7 @@ class LISTAEncoder(DictionaryModel):
             return NumberLearner(energy, load, X.shape[0], **split)
         return WeightLearner(
             energy, load, X.shape[0], rate=self.learning_rate_init, data_unit=self._data_unit, tol=self.tol,
-            patience=self.n_iter_no_change, batch_size=self._rows_per_step(X.shape[0]), **split,
+            patience=self.n_iter_no_change, batch_size=rows_per_step(self, X.shape[0]), **split,
         )  # fmt: skip
 
     def _targets(self, X, codes):
@@ -254,12 +248,6 @@ class LISTAEncoder(DictionaryModel):
             return solution._replace(z=sparse.csr_matrix(solution.z))
 
         return gather(search, X.shape[0], partial(each_block, n_jobs=self.n_jobs)).z
-
-    @property
-    def validation_loss_history_(self):
-        """The objective on the rows held out, after each pass."""
-        check_is_fitted(self)
-        return self._state.histories["validation_loss"]
 
     def _exact_energy(self):
         return lasso_energy(self.components_, self.lmbda_, positive=self._shape["positive"])
@@ -306,3 +294,11 @@ class LISTAEncoder(DictionaryModel):
         solution = gather(refined, X.shape[0], partial(each_block, n_jobs=self.n_jobs))
         warn_unless_converged(solution, "Raise code_tol.")
         return solution.z
+
+
+def _first_encoder(model, decoder, lmbda):
+    """The layers that learning starts from: steps of ISTA."""
+    options = {"positive": bool(model.positive)}
+    if model.architecture == "lista":
+        options["tied"] = bool(model.tied)
+    return _ARCHITECTURES[model.architecture].unrolled(decoder, lmbda, model.n_layers, **options)

@@ -1,6 +1,7 @@
 """Sparse codes and an encoder that agree with each other (PredictiveSparseDecomposition)."""
 
 from dataclasses import replace
+from functools import partial
 from numbers import Real
 
 from skrlv._arrays import double, is_numpy, zeros
@@ -175,42 +176,51 @@ class PredictiveSparseDecomposition(DictionaryModel):
         if encoder is None and is_numpy(atoms):
             atoms = double(atoms)  # as they are while learning
         decoder, positive = Dictionary(atoms), bool(self._shape["positive"])
-        encoder = self._first_encoder(decoder, lmbda) if encoder is None else encoder
+        encoder = _first_encoder(self, decoder, lmbda) if encoder is None else encoder
         return Energy(decoder, L1(positive=positive), lmbda, encoder, self._shape["encoder_weight"])
 
-    def _first_encoder(self, decoder, lmbda):
-        positive = bool(self._shape["positive"])
-        if not isinstance(self.encoder, str):
-            from skrlv.torch_modules import ModuleEncoder  # torch is imported only where it is used
+    def _learner(self, energy, rng, X=None, **given):
+        def minimum(energy, y, z0=None):
+            return _minimum(energy, y, self._tol)
 
-            return ModuleEncoder.of(self.encoder, decoder, positive=positive)
-        if self.encoder == "tanh":
-            return TanhEncoder.first_step(decoder, self._data_unit)
-        if self.encoder == "shrinkage":
-            return ShrinkageEncoder.first_step(decoder, lmbda, positive=positive)
-        return LISTA.unrolled(decoder, lmbda, 1, positive=positive)
-
-    def _learner(self, X, energy, rng, **given):
-        return predictive_alternation(self, energy, blockwise(self._argmin, self.n_jobs), **batches_of(self, X))
-
-    def _streamer(self, energy, rng):
-        return predictive_alternation(self, energy, blockwise(self._argmin, self.n_jobs))
+        return predictive_alternation(
+            self, energy, infer=blockwise(minimum, self.n_jobs), first_encoder=partial(_first_encoder, self),
+            **({} if X is None else batches_of(self, X)),
+        )  # fmt: skip
 
     def _infer(self, energy, y, z0=None):
-        return predicted(energy.encoder, y) if predicts(self) else self._argmin(energy, y)
-
-    def _argmin(self, energy, y, z0=None):
-        """The minimum of the whole energy.
-
-        It does not depend on the start: the exact path is quickest from zero, FISTA from the prediction.
-        """
-        tol = resolved_tol(self.code_tol, self.components_.dtype)
-        if not is_numpy(y):
-            return fista_restart(energy.given(y), tol=tol)
-        decoder = Dictionary(double(energy.decoder.atoms))
-        start = zeros((len(y), *decoder.code_shape), like=y)
-        return exact_codes(replace(energy, decoder=decoder), y, start, tol=tol)
+        return predicted(energy.encoder, y) if predicts(self) else _minimum(energy, y, self._tol)
 
     def _warn_about_fit(self, X):
         warns_of_offset(self._rows(X).survey())
         warn_of_divergence(self)
+
+    @property
+    def _tol(self):
+        return resolved_tol(self.code_tol, self.components_.dtype)
+
+
+def _first_encoder(model, decoder, lmbda):
+    """The encoder that learning starts from."""
+    positive = bool(model._shape["positive"])
+    if not isinstance(model.encoder, str):
+        from skrlv.torch_modules import ModuleEncoder  # torch is imported only where it is used
+
+        return ModuleEncoder.of(model.encoder, decoder, positive=positive)
+    if model.encoder == "tanh":
+        return TanhEncoder.first_step(decoder, model._data_unit)
+    if model.encoder == "shrinkage":
+        return ShrinkageEncoder.first_step(decoder, lmbda, positive=positive)
+    return LISTA.unrolled(decoder, lmbda, 1, positive=positive)
+
+
+def _minimum(energy, y, tol):
+    """The codes of least energy, as a `Solution`.
+
+    They do not depend on the start: the exact path is quickest from zero, FISTA from the prediction.
+    """
+    if not is_numpy(y):
+        return fista_restart(energy.given(y), tol=tol)
+    decoder = Dictionary(double(energy.decoder.atoms))
+    start = zeros((len(y), *decoder.code_shape), like=y)
+    return exact_codes(replace(energy, decoder=decoder), y, start, tol=tol)

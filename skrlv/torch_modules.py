@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,10 @@ class _LearnedModule:
     @property
     def parameters(self):
         return {"weights": self.weights}
+
+    def without_weights(self):
+        """What makes the same of other weights."""
+        return partial(type(self), self.module)  # type: ignore[call-arg]
 
     def to_module(self):
         """A copy of the module with the weights in it."""

@@ -4,22 +4,20 @@ import math
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import check_device, to_device, to_numpy
 from skrlv._compat import HasMethods, Interval, StrOptions
-from skrlv._layers import BENDS, Layers, Scaling
+from skrlv._layers import BENDS, Layers
 from skrlv._rows import Rows
 from skrlv._threads import dense
-from skrlv.bound import VariationalBound, importance_bound
-from skrlv.costs import CrossEntropy, GaussianError
-from skrlv.decoders import Network
-from skrlv.encoders import GaussianNetwork
+from skrlv.bound import BoundShape, importance_bound, packed
 from skrlv.energy import Energy
 from skrlv.learning import VariationalLearner, VariationalStream
-from skrlv.models.base import LatentVariableModel
+from skrlv.models.base import LatentVariableModel, rows_per_step
 from skrlv.models.encoder import predicted
 from skrlv.models.validation import refuse_overflow
 from skrlv.models.warning import warn_user
@@ -28,7 +26,7 @@ from skrlv.regularizers import StandardNormal
 MAX_SEED = 2**31 - 1
 DRAWS = 32  # of the code of a row, at least, that its bound is the mean over
 ROWS_TO_SETTLE = 10  # of a first batch, fewer than which know little of the mean and the spread
-LEAST_NOISE = 1e-3  # share of the spread of the data that learned noise does not fall below
+ROUNDING, MAX_BEYOND = 1e-6, 0.1  # how far data of Bernoulli variables may leave 0..1: in fit, afterwards
 ACTIVE = 0.01  # variance of its means from which an entry of the code says something
 _MODULE = HasMethods(["state_dict", "named_parameters"])
 
@@ -125,6 +123,15 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 
     Notes
     -----
+    With `partial_fit` the first call estimates the mean and scale of the data from its batch, which should have many
+    rows. What shapes the model is frozen then, beta and scale as well; of parameters that are set later
+    ``learning_rate_init``, ``free_bits`` and ``kl_warmup`` count. Nothing is held out, so the last weights are kept,
+    and ``kl_per_unit_`` and ``active_units_`` describe the last batch. If the loss of a batch is not finite no step is
+    taken, and the rate falls to a tenth.
+
+    `energy` is that of one code, :math:`C(x, \mathrm{Dec}(z)) + \beta\, \frac12 \|z\|^2`, by default of the mean, in
+    nats.
+
     Networks of our own see X less its mean, in units of its spread, where the likelihood is Gaussian. So the result
     does not depend on the unit of X.
 
@@ -241,35 +248,23 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 
     def _validated(self, X, reset=False):
         X = super()._validated(X, reset=reset)
-        kind = self.likelihood if reset else self._kind["likelihood"]
-        if kind == "bernoulli":
-            least, most = float(X.min()), float(X.max())
-            if least < 0.0 or most > 1.0:
-                raise ValueError(
-                    f"likelihood='bernoulli' takes X within 0..1, but X goes from {least:.3g} to {most:.3g}. Divide X "
-                    "by its largest value, or use sklearn.preprocessing.MinMaxScaler(clip=True), or "
-                    "likelihood='gaussian'."
-                )
-        return X
+        likelihood = self.likelihood if reset else self._shape.likelihood
+        return _within_unit_range(X, fitted=not reset) if likelihood == "bernoulli" else X
 
     def _initial_energy(self, X, rng):
         """The bound that learning starts from."""
         self._seed = int(rng.randint(MAX_SEED))
-        self._dtype = np.dtype(X.dtype).name
         self.lmbda_ = float(self.beta)
-        self._kind = {
-            "likelihood": self.likelihood,
-            "activation": self.activation,
-            "learn_variance": bool(self.learn_variance),
-            "n_components": int(self.n_components),
-        }
-        self._scaling = _scaling(X) if self.likelihood == "gaussian" else {"unit": 1.0}
+        self._shape = BoundShape(
+            self.likelihood, self.activation, bool(self.learn_variance), int(self.n_components), self.lmbda_,
+            *(_mean_and_scale(X) if self.likelihood == "gaussian" else (None, 1.0)),
+        )  # fmt: skip
         like = self._placed(np.zeros((1, 1), X.dtype))
         n_out = self.n_components * (2 if self.learn_variance else 1)
         sizes = (X.shape[1], *self._hidden_sizes)
         inward = self._first_layers("encoder", (*sizes, n_out), rng, like)
         outward = self._first_layers("decoder", (self.n_components, *reversed(sizes)), rng, like)
-        return self._bound(inward, outward, self._first_log_variance())
+        return self._shape.bound(inward, outward, self._first_log_variance(), self._placed)
 
     def _first_layers(self, name, sizes, rng, like):
         module = getattr(self, name)
@@ -280,49 +275,37 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         return ModuleLayers.of(module, sizes[0], sizes[-1], like, name)
 
     def _first_log_variance(self):
-        """Of the noise: a number where it is fixed, an array where it is learned."""
+        """Of the noise: a number if it is fixed, an array if it is learned."""
         if self.likelihood == "bernoulli":
             return 0.0
         if self.scale != "auto":
             return 2.0 * math.log(self.scale)
-        return self._number(2.0 * math.log(self._scaling["unit"]))
+        return to_device(np.asarray(2.0 * math.log(self._shape.unit)), self.device)
 
-    def _bound(self, inward, outward, log_variance):
-        """The letters put together: layers of the encoder and the decoder, and the noise."""
-        kind = self._kind
-        lowest = 2.0 * math.log(LEAST_NOISE * self._scaling["unit"])
-        cost = GaussianError(log_variance, lowest) if kind["likelihood"] == "gaussian" else CrossEntropy()
-        encoder = GaussianNetwork(inward, kind["n_components"], kind["learn_variance"], self._scaling_for(inward))
-        return VariationalBound(encoder, Network(outward, self._scaling_for(outward)), cost, self.lmbda_)
+    def _store(self, energy, dtype):
+        self.n_components_ = energy.encoder.n_components
+        self._parameters, self._modules = packed(energy)
+        if self._shape.likelihood == "gaussian":
+            self.scale_ = math.exp(0.5 * float(energy.cost.log_variance))
 
-    def _scaling_for(self, layers):
-        """None for a user's own module, which sees the data as they are."""
-        if "offset" not in self._scaling or not isinstance(layers, Layers):
-            return None
-        return Scaling(self._placed(self._scaling["offset"]), self._scaling["unit"])
+    def _learner(self, energy, rng, X=None, **given):
+        bound = self.bound_  # as it was stored: the energy of one code is no bound
+        if X is None:
+            noise = np.random.RandomState((self._seed + self.n_iter_) % MAX_SEED)  # other noise for each call
+            warmth = min(1.0, self.n_iter_ / self.kl_warmup) if self.kl_warmup else 1.0
+            return VariationalStream(
+                bound, self._state, noise, rate=self.learning_rate_init, warmth=warmth, free_bits=self.free_bits
+            )
 
-    def _learner(self, X, energy, rng, **given):
         def load(rows):
             return self._placed(dense(X[rows]))
 
         n_samples, n_features = X.shape
         return VariationalLearner(
-            energy, load, n_samples,
-            origin=n_features * math.log(self._scaling["unit"]), batch_size=self._rows_per_step(n_samples),
-            rate=self.learning_rate_init, tol=self.tol, patience=self.n_iter_no_change, warmup=self.kl_warmup,
-            free_bits=self.free_bits, validation_fraction=self.validation_fraction, rng=rng,
+            bound, load, n_samples, origin=n_features * math.log(self._shape.unit),
+            batch_size=rows_per_step(self, n_samples), rate=self.learning_rate_init, tol=self.tol, patience=self.n_iter_no_change,
+            warmup=self.kl_warmup, free_bits=self.free_bits, validation_fraction=self.validation_fraction, rng=rng,
         )  # fmt: skip
-
-    def _store(self, energy, dtype):
-        self.n_components_ = energy.encoder.n_components
-        self._parameters = {name: to_numpy(value) for name, value in energy.parameters.items()}
-        self._modules = {
-            name: letter.layers.module
-            for name, letter in (("encoder", energy.encoder), ("decoder", energy.decoder))
-            if not isinstance(letter.layers, Layers)
-        }
-        if self._kind["likelihood"] == "gaussian":
-            self.scale_ = math.exp(0.5 * float(energy.cost.log_variance))
 
     def _warn_about_fit(self, X):
         if not self.active_units_.any():
@@ -331,47 +314,12 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
                 "few passes nothing may have been learned yet; with too high a learning_rate_init it happens too."
             )
 
-    def _streamer(self, energy, rng):
-        noise = np.random.RandomState((self._seed + self.n_iter_) % MAX_SEED)  # other noise for each call
-        warmth = min(1.0, self.n_iter_ / self.kl_warmup) if self.kl_warmup else 1.0
-        return VariationalStream(
-            energy, self._state, noise, rate=self.learning_rate_init, warmth=warmth, free_bits=self.free_bits
-        )
-
     def _warn_about_first_batch(self, X):
-        if self._kind["likelihood"] == "gaussian" and X.shape[0] < ROWS_TO_SETTLE:
+        if self._shape.likelihood == "gaussian" and X.shape[0] < ROWS_TO_SETTLE:
             warn_user(
                 f"Mean and scale of the data are estimated from the first batch, which has only {X.shape[0]} rows. "
                 "Begin with more rows."
             )
-
-    def partial_fit(self, X, y=None):
-        """Take one step on one more batch of a stream.
-
-        The first call sets up the model from its batch, and estimates the mean and scale of the data from it: it should
-        have many rows. What shapes the model is frozen then, beta and scale as well; of parameters that are set later
-        ``learning_rate_init``, ``free_bits`` and ``kl_warmup`` count. Nothing is held out, so the last weights are
-        kept, and ``kl_per_unit_`` and ``active_units_`` describe the last batch.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            The batch.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The estimator. A call that fails or is interrupted leaves it as it was; a loss that is not finite takes no
-            step, and lowers the rate to a tenth.
-
-        Raises
-        ------
-        ValueError
-            If X is not a finite matrix, has another width than before, or a parameter is out of its range.
-        """
-        return super().partial_fit(X, y)
 
     # What was learned
 
@@ -379,31 +327,14 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     def bound_(self):
         """The fitted `VariationalBound`: encoder, decoder and cost, on the device."""
         check_is_fitted(self)
-        log_variance = self._parameters.get("cost.log_variance")
-        if log_variance is None:
-            log_variance = 2.0 * math.log(getattr(self, "scale_", 1.0))
-        else:
-            log_variance = self._number(log_variance)
-        return self._bound(self._layers("encoder"), self._layers("decoder"), log_variance)
-
-    def _number(self, value):
-        return to_device(np.asarray(value), self.device)
-
-    def _layers(self, name):
-        parts = {
-            key.removeprefix(f"{name}."): to_device(value, self.device)
-            for key, value in self._parameters.items()
-            if key.startswith(f"{name}.")
-        }
-        if name in self._modules:
-            from skrlv.torch_modules import ModuleLayers
-
-            if self.device == "cpu":
-                raise ValueError(f"{name}= is a torch module: device= must be one of torch's, such as 'torch:cpu'.")
-            return ModuleLayers(self._modules[name], parts["weights"])
-        n_layers = len(parts) // 2
-        weights, biases = (tuple(parts[f"{kind}_{at}"] for at in range(n_layers)) for kind in ("weights", "biases"))
-        return Layers(weights, biases, self._kind["activation"])
+        if self._modules and self.device == "cpu":
+            raise ValueError(
+                f"{min(self._modules)}= is a torch module: device= must be one of torch's, such as 'torch:cpu'."
+            )
+        fixed = 2.0 * math.log(getattr(self, "scale_", 1.0))
+        return self._shape.unpacked(
+            self._parameters, self._modules, fixed, lambda value: to_device(value, self.device), self._placed
+        )
 
     @property
     def energy_(self):
@@ -425,10 +356,6 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         return self.bound_.decoder
 
     @property
-    def _fitted_energy(self):
-        return self.bound_
-
-    @property
     def kl_per_unit_(self):
         """KL of each entry of the code, in nats, the mean over all rows."""
         check_is_fitted(self)
@@ -446,18 +373,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         check_is_fitted(self)
         return self._state.histories["divergence"]
 
-    @property
-    def validation_loss_history_(self):
-        """Mean of L over the rows held out, after each pass."""
-        check_is_fitted(self)
-        if "validation_loss" not in self._state.histories:
-            raise AttributeError("partial_fit keeps no validation_loss_history_.")
-        return self._state.histories["validation_loss"]
-
     # Codes
-
-    def _placed(self, x):
-        return to_device(x.astype(self._dtype, copy=False), self.device)
 
     def _infer(self, energy, y, z0=None):
         return predicted(lambda y: self.encoder_(y)[0], y)
@@ -508,26 +424,9 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         means = self.inverse_transform(rng.standard_normal((n_samples, self.n_components_)).astype(self._dtype))
         if not noise:
             return means
-        if self._kind["likelihood"] == "bernoulli":
+        if self._shape.likelihood == "bernoulli":
             return (rng.uniform(size=means.shape) < means).astype(means.dtype)
         return means + (self.scale_ * rng.standard_normal(means.shape)).astype(means.dtype)
-
-    def energy(self, X, Z=None):
-        r"""Energy of each sample with one code, :math:`C(x, \mathrm{Dec}(z)) + \beta\, \frac12 \|z\|^2`.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Data.
-        Z : array-like or sparse matrix of shape (n_samples, n_components) or None, default=None
-            Codes; None takes the means.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            In nats, float64.
-        """
-        return super().energy(X, Z)
 
     def score_samples(self, X, *, n_importance_samples=1):
         r"""A bound on the log likelihood of each sample, in nats.
@@ -578,11 +477,31 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         float
             Higher is better; it ranks models of any beta.
         """
-        return float(np.mean(self.score_samples(X)))
+        return LatentVariableModel.score(self, X)  # that of scikit-learn's DensityMixin comes first
 
 
-def _scaling(X):
-    """The mean row of X, and the root mean square of what is left without it (1 where nothing is)."""
+def _within_unit_range(X, fitted):
+    """Data of Bernoulli variables: refused outside of 0..1, but for rounding, and for little in a fitted model."""
+    least, most = float(X.min()), float(X.max())
+    beyond = max(-least, most - 1.0)
+    if beyond <= 0.0:
+        return X
+    if beyond > (MAX_BEYOND if fitted else ROUNDING):
+        raise ValueError(
+            f"likelihood='bernoulli' takes X within 0..1, but X goes from {least:.9g} to {most:.9g}. Divide X by its "
+            "largest value, or use sklearn.preprocessing.MinMaxScaler(clip=True), or likelihood='gaussian'."
+        )
+    if beyond > ROUNDING:
+        warn_user(f"X goes from {least:.3g} to {most:.3g}, and is clipped to 0..1.")
+    if not sparse.issparse(X):
+        return np.clip(X, 0.0, 1.0)
+    X = X.copy()
+    X.data = np.clip(X.data, 0.0, 1.0)
+    return X
+
+
+def _mean_and_scale(X):
+    """The mean row of X, and the root mean square of what is left without it (1 if nothing is)."""
     rows = Rows(X)
     survey = rows.survey()
     refuse_overflow(survey, np.float64)
@@ -594,4 +513,4 @@ def _scaling(X):
     limit = 0.1 * math.sqrt(float(np.finfo(X.dtype).max))
     if not 1.0 / limit <= unit <= limit:
         raise ValueError(f"X has a spread of {unit:.0e}, whose square {X.dtype} cannot hold. Rescale X first.")
-    return {"offset": mean.astype(X.dtype), "unit": unit}
+    return mean.astype(X.dtype), unit

@@ -10,7 +10,7 @@ from skrlv.bound import VariationalBound, divergence, drawn, importance_bound
 from skrlv.costs import CrossEntropy, GaussianError
 from skrlv.decoders import Network
 from skrlv.encoders import GaussianNetwork
-from skrlv.learning import variational_slopes, variational_step
+from skrlv.learning import LearningState, VariationalStream, variational_slopes
 
 M, K, N = 6, 3, 200  # N: more rows than one thread takes
 
@@ -247,21 +247,19 @@ def test_importance_bound_of_known_weights():
 
 
 def test_a_step_that_leads_nowhere_is_not_taken(batch):
-    bound, (y, noise) = model(GaussianError(np.asarray(0.0))), batch
+    bound, (y, _) = model(GaussianError(np.asarray(0.0))), batch
     wild = bound.with_parameters(
         {name: (1e200 if "weights" in name else 1.0) * v for name, v in bound.parameters.items()}
     )
-    state, kept, slopes = variational_step({}, wild, y, noise, rate=1e-3)
-    loss = slopes.losses.mean()
-    assert not np.isfinite(loss)
-    assert state == {"slower": 0.1}
-    assert kept is wild
+    stream = VariationalStream(wild, LearningState(), np.random.RandomState(0), rate=1e-3)
+    assert not np.isfinite(stream.step(y))
+    assert stream.state.adam == ({}, 0.1)
+    assert stream.energy is wild
+    assert "no step was taken" in stream.complaint
 
 
 def test_steps_of_a_stream_go_downhill(batch):
-    bound, (y, noise) = model(GaussianError(np.asarray(0.0))), batch
-    state, losses = {}, []
-    for _ in range(100):
-        state, bound, slopes = variational_step(state, bound, y, noise, rate=1e-2)
-        losses.append(slopes.losses.mean())
+    bound, (y, _) = model(GaussianError(np.asarray(0.0))), batch
+    stream = VariationalStream(bound, LearningState(), np.random.RandomState(0), rate=1e-2)
+    losses = [stream.step(y) for _ in range(100)]
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1.0

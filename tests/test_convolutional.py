@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 from skrlv import ConvSparseCoder
 from skrlv.learning import update_kernels
-from skrlv.models.convolutional import crops, pooled
+from skrlv.models.signals import crops, pooled
 
 SHAPES = {  # n_axes, signal shape, kernel size
     "series": ((60,), 5),

@@ -15,7 +15,7 @@ from skrlv import LISTAEncoder, SparseCoder, sparse_encode
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy
 from skrlv.inference import ista
-from skrlv.learning import Descent, adam_step
+from skrlv.learning import NumberLearner, WeightLearner
 from skrlv.regularizers import L1
 
 pytestmark = pytest.mark.filterwarnings("ignore:The predictions are no better")  # short fits on coherent atoms
@@ -133,7 +133,8 @@ def test_the_best_weights_on_rows_held_out_are_kept(digits, atoms):
 def test_interrupted_it_keeps_its_last_pass(architecture, digits, atoms, monkeypatch):
     settings = {"lmbda": 0.3, "dictionary": atoms, "architecture": architecture, "random_state": 0}
     whole, passes = LISTAEncoder(**settings, max_iter=2).fit(digits[:300]), []
-    real = LISTAEncoder._pass
+    learner = WeightLearner if architecture == "lista" else NumberLearner
+    real = learner.run_pass
 
     def stop(self, *args):
         if len(passes) == 2:
@@ -141,7 +142,7 @@ def test_interrupted_it_keeps_its_last_pass(architecture, digits, atoms, monkeyp
         passes.append(1)
         return real(self, *args)
 
-    monkeypatch.setattr(LISTAEncoder, "_pass", stop)
+    monkeypatch.setattr(learner, "run_pass", stop)
     encoder = LISTAEncoder(**settings)
     with pytest.raises(KeyboardInterrupt):
         encoder.fit(digits[:300])
@@ -331,48 +332,3 @@ def test_a_tolerance_that_means_nothing_is_refused(code_tol, encoder, digits):
 def test_zero_data_give_zero_codes(atoms):
     encoder = LISTAEncoder(dictionary=atoms, random_state=0, max_iter=3).fit(np.zeros((20, 64)))
     assert not encoder.transform(np.zeros((4, 64))).any()
-
-
-# its parts
-
-
-def test_adam_s_first_step_is_its_rate(rng):
-    parameters = {"a": rng.normal(size=5)}
-    _, moved = adam_step({}, parameters, {"a": 1e3 * rng.normal(size=5)}, 0.1, {"a": 2.0})
-    np.testing.assert_allclose(np.abs(moved["a"] - parameters["a"]), 0.2, rtol=1e-6)
-
-
-def test_adam_s_moments_fade_to_zero_and_never_stay_subnormal(rng):
-    """Arithmetic on subnormal numbers is slow, and rounding would keep moments of idle entries there for good."""
-    parameters, gradients = {"a": rng.normal(size=500).astype(np.float32)}, rng.normal(size=500).astype(np.float32)
-    moments, moved = adam_step({}, parameters, {"a": gradients}, 0.1, {"a": 1.0})
-    for _ in range(1200):
-        moments, moved = adam_step(moments, moved, {"a": np.zeros_like(gradients)}, 0.1, {"a": 1.0})
-        kept = np.abs([moments["mean_a"], moments["square_a"]])
-        assert ((kept == 0) | (kept >= np.finfo(np.float32).smallest_normal)).all()
-    assert not moments["mean_a"].any()
-    assert np.isfinite(moved["a"]).all()
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_adam_hides_no_gradient_that_is_no_number(dtype):
-    parameters = {"a": np.ones(3, dtype)}
-    moments, moved = adam_step({}, parameters, {"a": np.array([1.0, np.nan, 1.0], dtype)}, 0.1, {"a": 1.0})
-    for found in (moved["a"], moments["mean_a"], moments["square_a"]):
-        np.testing.assert_array_equal(np.isnan(found), [False, True, False])
-
-
-def test_descent_finds_the_bottom_of_a_bowl_and_settles(rng):
-    goal, scales = rng.normal(size=20), np.geomspace(1e-2, 1e2, 20)
-    descent = Descent({"x": np.zeros(20)}, 1.0, rate=0.1, units={"x": 1.0}, tol=1e-3, patience=5)
-    for _ in range(400):
-        for _ in range(10):
-            x = descent.parameters["x"]
-            loss = np.sum(scales * (x - goal) ** 2) / np.sum(scales * goal**2)
-            descent.step(loss, {"x": 2 * scales * (x - goal)}, lambda parameters: parameters)
-        x = descent.parameters["x"]
-        descent.judge(np.sum(scales * (x - goal) ** 2) / np.sum(scales * goal**2))
-        if descent.settled:
-            break
-    assert descent.settled
-    assert descent.best_loss < 1e-4

@@ -235,7 +235,7 @@ def test_a_failed_partial_fit_changes_nothing(Coder, digits, monkeypatch):
         coder.partial_fit(digits[:, :30])
     with pytest.raises(ValueError, match="batch_size"):  # scikit-learn checks parameters at the first call alone
         copy(coder).set_params(batch_size=0).partial_fit(digits[300:600])
-    monkeypatch.setattr(Coder, "_update", interrupt)
+    monkeypatch.setattr(Coder, "_learn_atoms", interrupt)
     with pytest.raises(KeyboardInterrupt):
         coder.partial_fit(digits[300:600])
     assert vars(coder) == before
@@ -770,7 +770,7 @@ def test_a_failed_fit_leaves_the_estimator_as_it_was(Coder, digits, atoms):
 @both
 def test_an_interrupted_fit_keeps_its_last_step(Coder, digits, monkeypatch):
     steps = []
-    real = Coder._update
+    real = Coder._learn_atoms
 
     def update(self, *args):
         if len(steps) == 10:  # in the second pass
@@ -778,11 +778,11 @@ def test_an_interrupted_fit_keeps_its_last_step(Coder, digits, monkeypatch):
         steps.append(1)
         return real(self, *args)
 
-    monkeypatch.setattr(Coder, "_update", update)
+    monkeypatch.setattr(Coder, "_learn_atoms", update)
     coder = Coder(20, random_state=0, tol=0.0)
     with pytest.raises(KeyboardInterrupt):
         coder.fit(digits)
-    assert coder.n_iter_ == len(coder.energy_history_) == 1
+    assert coder.n_iter_ == len(coder.energy_history_) == 2  # the pass that was begun counts
     assert np.isfinite(coder.transform(digits[:5])).all()
 
 

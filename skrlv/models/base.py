@@ -37,19 +37,19 @@ class LatentVariableModel(
     n_jobs: int | None = None
     warm_start = False
     _remedy = "Raise code_tol."
-    _streams = True  # whether there is a `_streamer`
+    _streams = True  # whether there is a learner of streams
+    _mixes_dtypes = False  # whether data may have another dtype than the model, on NumPy
 
     @abstractmethod
     def _initial_energy(self, X, rng):
         """Return the Energy that learning starts from."""
 
     @abstractmethod
-    def _learner(self, X, energy, rng, **given):
-        """Return the learner that `fit` runs, see `skrlv.learning.Learner`."""
+    def _learner(self, energy, rng, X=None, **given):
+        """Return the learner of data X that `fit` runs, or without X that of a stream; None if nothing is to learn.
 
-    def _streamer(self, energy, rng):
-        """Return the learner that `partial_fit` runs, see `skrlv.learning.Streamer`."""
-        raise NotImplementedError
+        See `skrlv.learning.Learner` and `Streamer`.
+        """
 
     @abstractmethod
     def _infer(self, energy, y, z0=None):
@@ -71,7 +71,9 @@ class LatentVariableModel(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Data, float32 or float64; float16 and bfloat16 become float32, other dtypes float64.
+            Data, float32 or float64; float16 and bfloat16 become float32, other dtypes float64. For convolutional
+            models signals, (n_samples, *spatial[, n_channels]), or a list of signals of several sizes, of which crops
+            of one size are taken.
         y : None
             Ignored, for scikit-learn's pipelines.
 
@@ -84,7 +86,7 @@ class LatentVariableModel(
         Raises
         ------
         ValueError
-            If X is not a finite matrix, or a parameter is out of its range.
+            If X is not finite or has the wrong shape, or a parameter is out of its range.
         """
         return self._fit(X, y)
 
@@ -94,29 +96,16 @@ class LatentVariableModel(
             resumed = self.warm_start and hasattr(self, "n_iter_")
             data = self._validated(X, reset=not resumed)
             rng = check_random_state(self.random_state)
-            energy = self._fitted_energy if resumed else self._begin(data, rng)
-            if self._learns:
-                batches = self._learned_from(data, rng)
-                self._learn(self._learner(batches, energy, rng, **given), data.dtype, rng, {"X": X, "y": y})
+            energy = self.energy_ if resumed else self._begin(data, rng)
+            learner = self._learner(energy, rng, data, **given)
+            if learner is not None:
+                self._learn(learner, data.dtype, rng, {"X": X, "y": y})
             self._warn_about_fit(data)
         return self
 
-    @property
-    def _learns(self):
-        """Whether there is anything to learn."""
-        return True
-
-    @property
-    def _fitted_energy(self):
-        """What learning goes on from."""
-        return self.energy_
-
-    def _learned_from(self, X, rng):
-        """Return what `fit` makes passes over."""
-        return X
-
     def _begin(self, X, rng):
         """Set up the model, and return the energy that learning starts from."""
+        self._dtype = np.dtype(X.dtype).name
         energy = self._initial_energy(X, rng)
         self._keep(energy, LearningState(), X.dtype, [])
         return energy
@@ -155,7 +144,8 @@ class LatentVariableModel(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            The batch.
+            The batch. For convolutional models signals, or a list of them: each size then is a step of its own, and
+            counts as one pass.
         y : None
             Ignored.
 
@@ -167,33 +157,30 @@ class LatentVariableModel(
         Raises
         ------
         ValueError
-            If X is not a finite matrix, has another width than before, or a parameter is out of its range.
+            If X is not finite, has another width than before, or a parameter is out of its range.
         """
-        with restored_on_error(self):
+        with restored_on_error(self), one_blas_thread():
             self._validate_params()  # scikit-learn does so at the first call alone
-            return self._learn_batch(X)
+            for batch in self._validated_batches(X):
+                self._learn_batch(batch)
+        return self
+
+    def _validated_batches(self, X):
+        """Yield the validated batches of a call of `partial_fit`; each is a step."""
+        yield self._validated(X, reset=not hasattr(self, "n_iter_"))
 
     def _learn_batch(self, X):
         """One step of a stream; the first sets up the model."""
-        with one_blas_thread():
-            first = not hasattr(self, "n_iter_")
-            X = self._validated_batch(X, reset=first)
-            rng = check_random_state(self.random_state)
-            energy = self._begin(X, rng) if first else self._fitted_energy
-            if self._learns:
-                learner = self._streamer(energy, rng)
-                spent = learner.step(self._placed(dense(X)))
-                self._keep(learner.energy, learner.state, X.dtype, [*self.energy_history_, spent])
-                if learner.complaint:
-                    warn_user(learner.complaint, ConvergenceWarning)
-            if first:
-                self._warn_about_fit(X)
-                self._warn_about_first_batch(X)
-        return self
-
-    def _validated_batch(self, X, reset):
-        """Return a validated batch of a stream."""
-        return self._validated(X, reset=reset)
+        first, rng = not hasattr(self, "n_iter_"), check_random_state(self.random_state)
+        learner = self._learner(self._begin(X, rng) if first else self.energy_, rng)
+        if learner is not None:
+            spent = learner.step(self._placed(dense(X)))
+            self._keep(learner.energy, learner.state, X.dtype, [*self.energy_history_, spent])
+            if learner.complaint:
+                warn_user(learner.complaint, ConvergenceWarning)
+        if first:
+            self._warn_about_fit(X)
+            self._warn_about_first_batch(X)
 
     def _warn_about_fit(self, X):
         """Warn of a fitted model that is of little use."""
@@ -201,21 +188,20 @@ class LatentVariableModel(
     def _warn_about_first_batch(self, X):
         """Warn of a first batch that sets up a stream badly."""
 
-    def _rows_per_step(self, n_samples):
-        return min(n_samples, ROWS_PER_STEP) if self.batch_size == "auto" else self.batch_size
-
     def transform(self, X):
         """Find the codes of X.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Data.
+            Data. For convolutional models signals of the size of those in `fit`.
 
         Returns
         -------
         array or CSR matrix of shape (n_samples, n_components)
-            Codes, of the dtype of X.
+            Codes, of the dtype of X. Convolutional models return maps as rows, in C order: column
+            ``p * n_components + i`` is kernel i at the p-th position. With ``pooling`` the positions are windows; those
+            at the end of an axis may hold fewer positions than the others, and give the mean of these.
         """
         X = self._validated(X)
         return self._map_codes(self.energy_, X, lambda x, z: self._as_features(z))
@@ -252,7 +238,9 @@ class LatentVariableModel(
         return ROWS_PER_BLOCK if self.device == "cpu" else ROWS_PER_TRANSFER
 
     def _placed(self, x):
-        """Return validated data or codes on the device."""
+        """Return validated data or codes on the device, in the dtype of the model."""
+        if self.device != "cpu" or not self._mixes_dtypes:
+            x = x.astype(self._dtype, copy=False)
         return to_device(x, self.device)
 
     def _as_features(self, z):
@@ -347,6 +335,14 @@ class LatentVariableModel(
         """
         return float(np.mean(self.score_samples(X)))
 
+    @property
+    def validation_loss_history_(self):
+        """Mean loss over the rows held out, after each pass of `fit`."""
+        check_is_fitted(self)
+        if "validation_loss" not in self._state.histories:
+            raise AttributeError("No rows were held out, so there is no validation_loss_history_.")
+        return self._state.histories["validation_loss"]
+
     def _validated(self, X, reset=False):
         if not reset:
             check_is_fitted(self)
@@ -367,12 +363,16 @@ class LatentVariableModel(
         return tags
 
 
-def batches_of(model, X):
+def rows_per_step(model, n_samples, auto=ROWS_PER_STEP):
+    """The size of a batch; auto is for batch_size="auto"."""
+    return min(n_samples, auto) if model.batch_size == "auto" else model.batch_size
+
+
+def batches_of(model, X, auto=ROWS_PER_STEP):
     """What an `Alternation` needs to make passes over validated data."""
     n_samples = X.shape[0]
 
     def load(rows):
-        return model._placed(dense(X if rows.size == n_samples else X[rows]))
+        return model._placed(dense(X if rows.size == n_samples else X[rows]))  # all rows come in their own order
 
-    batch_size = model._rows_per_step(n_samples)
-    return {"load": load, "n_samples": n_samples, "batch_size": batch_size, "tol": model.tol}
+    return {"load": load, "n_samples": n_samples, "batch_size": rows_per_step(model, n_samples, auto), "tol": model.tol}

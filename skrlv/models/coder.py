@@ -20,17 +20,13 @@ from skrlv.regularizers import LassoFamily
 class Coder(DictionaryModel):
     """A dictionary model without an encoder: `fit` finds codes as `transform` does."""
 
-    def _learner(self, X, energy, rng, **given):
-        return self._alternation(energy, **batches_of(self, X))
-
-    def _streamer(self, energy, rng):
-        return self._alternation(energy)
-
-    def _alternation(self, energy, **passes):
-        infer = blockwise(self._infer, self.n_jobs)
+    def _learner(self, energy, rng, X=None, **given):
+        if self.dictionary is not None:
+            return None
         return Alternation(
-            energy, self._state, infer=infer, update=self._learn_atoms, spend=self._spend, remedy=self._remedy, **passes
-        )
+            energy, self._state, infer=blockwise(self._infer, self.n_jobs), update=self._learn_atoms,
+            spend=self._spend, remedy=self._remedy, **({} if X is None else batches_of(self, X)),
+        )  # fmt: skip
 
     def score(self, X, y=None):
         r"""R^2 on held-out features, which ranks lmbda: energies cannot, since a smaller lmbda always wins.

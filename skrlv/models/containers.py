@@ -32,10 +32,8 @@ def as_numpy(X, name="X"):
 
 def float_dtype(X):
     """What data become: float32 if all of them are floats of at most 32 bits, float64 else."""
-    if hasattr(X, "schema") and hasattr(X.schema, "types"):
-        dtypes = X.schema.types  # of an Arrow table
-    else:
-        dtypes = getattr(X, "dtypes", None)  # of the columns of a frame
+    of_table = getattr(getattr(X, "schema", None), "types", None)  # of the columns of an Arrow table
+    dtypes = of_table or getattr(X, "dtypes", None)  # of those of other frames
     if dtypes is None or not np.iterable(dtypes) or isinstance(dtypes, str):
         dtypes = [getattr(X, "dtype", None)]
     names = {str(dtype).lower().split(".")[-1].split("[")[0] for dtype in dtypes}

@@ -8,11 +8,11 @@ import numpy as np
 from sklearn.utils.validation import _check_feature_names, check_is_fitted, validate_data
 
 from skrlv._arrays import is_numpy, to_numpy
-from skrlv._convolution import AXES, positions
-from skrlv._rows import Rows
+from skrlv._convolution import AXES
 from skrlv.decoders import ConvolutionalDictionary, MaskedDecoder
 from skrlv.inference import fista_restart, gather, tiled_descent
 from skrlv.learning import learn_kernels, unit_rows
+from skrlv.models.base import batches_of
 from skrlv.models.containers import float_dtype
 from skrlv.models.linear import LinearModel
 from skrlv.models.signals import (
@@ -46,6 +46,7 @@ class ConvolutionalModel(LinearModel):
 
     signal_shape_: tuple
     _pixels_per_update = 2**18
+    _squares_in_dtype = True  # kernels learn from products in it
 
     def _validate_params(self):
         super()._validate_params()
@@ -124,31 +125,6 @@ class ConvolutionalModel(LinearModel):
 
     # Learning
 
-    def fit(self, X, y=None):
-        r"""Learn the kernels from X, and the encoder if there is one.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, \*spatial[, n_channels]), or list of arrays
-            Signals, float32 or float64; float16 and bfloat16 become float32, other dtypes float64. Signals of a list
-            that differ in size are all cut in crops of one size.
-        y : None
-            Ignored, for scikit-learn's pipelines.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator. A fit that fails leaves it as it was, and so does one that is interrupted before its
-            first complete step; interrupted later, it keeps the last one.
-
-        Raises
-        ------
-        ValueError
-            If signals are not finite, smaller than a kernel, of several numbers of channels, or of another shape than
-            ``signal_shape``, or a parameter is out of its range.
-        """
-        return super().fit(X, y)
-
     def _given_atoms(self, name, X):
         kernels = getattr(self, name)
         if kernels is None:
@@ -174,15 +150,6 @@ class ConvolutionalModel(LinearModel):
             windows = drawn_windows(X, self._kernel_size, self.n_components, rng)
         return unit_rows(windows.reshape(len(windows), -1))[0].astype(X.dtype).reshape(windows.shape)
 
-    def _rows(self, X):
-        return Rows(X.reshape(len(X), -1))
-
-    def _dtype_of_squares(self, X):
-        return X.dtype  # kernels learn from products in it
-
-    def _learned_from(self, X, rng):
-        return np.ascontiguousarray(crops(X, self._crop_size(X.shape[1:-1]), rng))
-
     def _crop_size(self, spatial):
         """Size of what learning cuts from signals of that size."""
         if self.crop_size is None:
@@ -192,12 +159,6 @@ class ConvolutionalModel(LinearModel):
             sides = [round(PIXELS_PER_CROP ** (1.0 / len(spatial)))] * len(spatial)
         sides = per_axis(sides, len(spatial))
         return tuple(min(w, max(side, 2 * k)) for w, side, k in zip(spatial, sides, self._kernel_size, strict=True))
-
-    def _rows_per_step(self, n_samples):
-        if self.batch_size != "auto":
-            return self.batch_size
-        pixels = math.prod(self._crop_size(self.signal_shape_[: self._n_axes]))
-        return min(n_samples, max(1, self._pixels_per_update // pixels))
 
     def _learn_atoms(self, state, energy, y, z, whole):
         atoms, energy = learn_kernels(state.atoms, sized(energy, y), y, z, whole=whole, n_jobs=self.n_jobs)
@@ -216,55 +177,31 @@ class ConvolutionalModel(LinearModel):
             return tiled_descent(landscape, z0, tol=tol, n_jobs=self.n_jobs)
         return fista_restart(landscape, z0, max_iter=MAX_STEPS, tol=tol)
 
-    def _spend(self, energy, y, z):
-        return float(sized(energy, y)(y, z).sum())
+    def _batches(self, X, rng):
+        """What passes over signals need; larger ones are cut in crops."""
+        signals = np.ascontiguousarray(crops(X, self._crop_size(X.shape[1:-1]), rng))
+        pixels = math.prod(signals.shape[1:-1])
+        return batches_of(self, signals, max(1, self._pixels_per_update // pixels))
 
-    def partial_fit(self, X, y=None):
-        r"""Learn from one more batch of a stream, of signals of any size.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, \*spatial[, n_channels]), or list of arrays
-            The batch. A list may hold signals of different sizes; each size then is a step of its own, and counts as
-            one pass. Signals larger than ``crop_size`` are cut in crops.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The estimator. A call that fails or is interrupted leaves it as it was.
-
-        Raises
-        ------
-        ValueError
-            If signals are not finite, smaller than a kernel, or of other channels than before.
-        """
-        return super().partial_fit(X, y)
-
-    def _learn_batch(self, X):
-        X = listed(X)
-        if not is_list_of_signals(X):
-            return super()._learn_batch(X)
-        fitted = hasattr(self, "signal_shape_")
-        layout = self._layout if fitted else SignalLayout(self._n_axes, self._kernel_size, None)
-        for indices, _ in layout.groups(X):
-            super()._learn_batch([X[i] for i in indices])
-        return self
-
-    def _validated_batch(self, X, reset):
-        signals = self._validated(X, reset=True) if reset else self._of_any_size(X)
-        return crops(signals, self._crop_size(signals.shape[1:-1]), np.random.RandomState(0))
+    def _validated_batches(self, X):
+        X, first = listed(X), not hasattr(self, "n_iter_")
+        groups = [X]
+        if is_list_of_signals(X):
+            layout = SignalLayout(self._n_axes, self._kernel_size, None) if first else self._layout
+            groups = [[X[i] for i in indices] for indices, _ in layout.groups(X)]
+        for group in groups:
+            signals = self._of_any_size(group) if hasattr(self, "n_iter_") else self._validated(group, reset=True)
+            yield crops(signals, self._crop_size(signals.shape[1:-1]), np.random.RandomState(0))
 
     def _decoder(self, kernels):
+        """The decoder of kernels with or without an axis of channels."""
+        if kernels.ndim == 1 + self._n_axes:
+            kernels = kernels[..., None]
         return ConvolutionalDictionary(kernels, self.signal_shape_[: self._n_axes])
 
-    def _public_atoms(self, decoder):
-        return self._layout.without_channels(to_numpy(decoder.kernels))
-
-    @property
-    def _stored_atoms(self):
-        return self.components_ if self._layout.has_channels else self.components_[..., None]
+    def _store(self, energy, dtype):
+        super()._store(energy, dtype)
+        self.components_ = self._layout.without_channels(self.components_)
 
     def _warn_about_fit(self, X):
         survey = self._rows(X).survey()
@@ -283,7 +220,7 @@ class ConvolutionalModel(LinearModel):
 
     @property
     def _positions(self):
-        return positions(self.signal_shape_[: self._n_axes], self._stored_atoms)
+        return self._decoder(self.components_).code_shape[:-1]
 
     def encode(self, X, *, mask=None):
         r"""Find the code maps of X.
@@ -342,23 +279,6 @@ class ConvolutionalModel(LinearModel):
             self._validated(X)  # which says what is wrong with it
         seen = self._layout.mask_like(mask, self._layout.with_channels(X, shape))
         return np.where(seen.reshape(X.shape), X, 0), seen
-
-    def transform(self, X):
-        r"""Find the codes of X, as rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, \*spatial[, n_channels])
-            Signals of the size of those in `fit`.
-
-        Returns
-        -------
-        array or CSR matrix of shape (n_samples, n_positions * n_components)
-            The maps of `encode`, in C order: column ``p * n_components + i`` is kernel i at the p-th position. With
-            ``pooling`` the positions are windows, counted likewise; those at the end of an axis may hold fewer
-            positions than the others, and give the mean of these.
-        """
-        return super().transform(X)
 
     def _maps(self, y, mask=None):
         """The maps of validated signals; mask has their shape."""

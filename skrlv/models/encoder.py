@@ -27,13 +27,13 @@ def predicts(model):
     return model.inference == "encoder"
 
 
-def predictive_alternation(model, energy, infer, **passes):
+def predictive_alternation(model, energy, *, infer, first_encoder, **passes):
     """The learner of a model whose codes are drawn to predictions: codes, then atoms, then the encoder."""
 
     def update(state, energy, y, z, whole):
         return learn_prediction(
             state, energy, y, z, whole, learn_atoms=model._learn_atoms if model.dictionary is None else None,
-            first_encoder=model._first_encoder, rate=model.learning_rate_init, data_unit=model._data_unit,
+            first_encoder=first_encoder, rate=model.learning_rate_init, data_unit=model._data_unit,
         )  # fmt: skip
 
     return Alternation(

@@ -10,6 +10,7 @@ from skrlv._rows import Rows, surveyed
 from skrlv.encoders import packed, unpacked
 from skrlv.models.base import LatentVariableModel
 from skrlv.models.validation import refuse_overflow
+from skrlv.models.warning import warn_user
 
 
 class LinearModel(LatentVariableModel):
@@ -21,11 +22,12 @@ class LinearModel(LatentVariableModel):
 
     _frozen: tuple[str, ...] = ("positive",)
     _has_encoder = False
-    _mixes_dtypes = False  # whether data may have another dtype than the atoms, on NumPy
+    _squares_in_dtype = False  # whether learning multiplies data in their own dtype
+    _rows = Rows
 
     @abstractmethod
     def _energy(self, atoms, lmbda, encoder=None):
-        """Return the Energy with these atoms (an array on the device); without an encoder, with the first one."""
+        """Return the Energy with these atoms, an array on the device; without an encoder, with the first one."""
 
     @abstractmethod
     def _given_atoms(self, name, X):
@@ -39,6 +41,13 @@ class LinearModel(LatentVariableModel):
     def _learn_atoms(self, state, energy, y, z, whole):
         """Move the atoms: -> (state, energy); whole says that the batch holds all rows."""
 
+    def _warn_about_first_batch(self, X):
+        if isinstance(self.lmbda, str) and not abs(X).max():
+            warn_user(
+                f"The first batch is all zeros, so lmbda={self.lmbda!r} has no scale to go by: it stays "
+                f"{self.lmbda_:.3g} for the whole stream."
+            )
+
     def _spend(self, energy, y, z):
         """The summed energy of the rows of a batch."""
         return float(energy(y, z).sum())
@@ -51,7 +60,7 @@ class LinearModel(LatentVariableModel):
 
     def _initial_energy(self, X, rng):
         survey = self._rows(X).survey()
-        refuse_overflow(survey, self._dtype_of_squares(X))
+        refuse_overflow(survey, X.dtype if self._squares_in_dtype else np.float64)
         if self.dictionary is not None and self.dictionary_init is not None:
             raise ValueError(
                 "Pass either dictionary= (fixed atoms) or dictionary_init= (where learning starts), not both."
@@ -64,44 +73,19 @@ class LinearModel(LatentVariableModel):
             atoms = self._first_atoms(X, survey, rng)
         return self._energy(to_device(atoms, self.device), lmbda)
 
-    def _rows(self, X):
-        return Rows(X)
-
-    def _dtype_of_squares(self, X):
-        """The dtype that sums of squares of X must not overflow."""
-        return np.float64
-
-    @property
-    def _learns(self):
-        return self.dictionary is None or self._has_encoder
-
     def _store(self, energy, dtype):
-        self.components_ = self._public_atoms(energy.decoder).astype(dtype)
+        self.components_ = to_numpy(energy.decoder.atoms).astype(dtype)
         self.n_components_ = len(self.components_)
         self.lmbda_ = energy.lmbda
         if self._has_encoder:
             self._encoder = packed(energy.encoder.mapped(lambda value: to_numpy(value).astype(dtype)))
-
-    def _public_atoms(self, decoder):
-        """The atoms of a decoder as users see them, on the host."""
-        return to_numpy(decoder.atoms)
-
-    @property
-    def _stored_atoms(self):
-        """The fitted atoms, as the decoder takes them."""
-        return self.components_
-
-    def _placed(self, x):
-        if self.device != "cpu" or not self._mixes_dtypes:
-            x = x.astype(self.components_.dtype, copy=False)
-        return to_device(x, self.device)
 
     @property
     def energy_(self):
         """The fitted `Energy`, on the device."""
         check_is_fitted(self)
         encoder = self.encoder_ if self._has_encoder else None
-        return self._energy(to_device(self._stored_atoms, self.device), self.lmbda_, encoder)
+        return self._energy(to_device(self.components_, self.device), self.lmbda_, encoder)
 
     @property
     def encoder_(self):
