@@ -302,9 +302,10 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 
         n_samples, n_features = X.shape
         return VariationalLearner(
-            bound, load, n_samples, origin=n_features * math.log(self._shape.unit),
-            batch_size=rows_per_step(self, n_samples), rate=self.learning_rate_init, tol=self.tol, patience=self.n_iter_no_change,
-            warmup=self.kl_warmup, free_bits=self.free_bits, validation_fraction=self.validation_fraction, rng=rng,
+            bound, load, n_samples, origin=n_features * math.log(self._shape.unit), rng=rng,
+            batch_size=rows_per_step(self, n_samples), rate=self.learning_rate_init, tol=self.tol,
+            patience=self.n_iter_no_change, warmup=self.kl_warmup, free_bits=self.free_bits,
+            validation_fraction=self.validation_fraction,
         )  # fmt: skip
 
     def _warn_about_fit(self, X):

@@ -247,7 +247,7 @@ def test_lists_of_signals_of_different_sizes(images, rng):
     stream.partial_fit(images)
     stream.partial_fit(images[:, :6])
     assert stream.n_iter_ == len(stream.energy_history_) == 5
-    with pytest.warns(UserWarning, match=r"pieces of \(5, 4\), since the smallest"):
+    with pytest.warns(UserWarning, match=r"cropped to \(5, 4\), the size of the smallest"):
         learned = clone(model).fit(several)
     assert learned.signal_shape_ == (5, 4)
     assert [z.shape for z in learned.encode(several)] == [z.shape for z in maps]
@@ -506,7 +506,7 @@ def test_what_cannot_be_learned_from_is_told(images):
             ConvSparseCoder(4, (3, 3)).fit(X)
     with pytest.raises(ValueError, match="empty list"):
         ConvSparseCoder(4, (3, 3)).partial_fit([])
-    with pytest.warns(UserWarning, match="no unit"):
+    with pytest.warns(UserWarning, match="no scale to go by"):
         ConvSparseCoder(4, (3, 3)).partial_fit(np.zeros_like(images[:4]))
 
 

@@ -162,7 +162,7 @@ def test_a_rate_that_diverges_is_caught_and_reported(digits, atoms):
 
 
 @pytest.mark.parametrize("rate", [1e-5, 1e-2, 1.0, 1e8])
-@pytest.mark.filterwarnings("ignore:The loss grew")
+@pytest.mark.filterwarnings("ignore:The loss diverged")
 def test_no_rate_ends_in_nan(rate, digits, atoms):
     encoder = LISTAEncoder(lmbda=0.3, dictionary=atoms, learning_rate_init=rate, max_iter=10, random_state=0)
     assert np.isfinite(encoder.fit(digits[:300]).transform(digits)).all()

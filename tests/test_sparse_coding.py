@@ -359,7 +359,7 @@ def test_a_ridge_keeps_atoms_that_share(Coder, rng):
 
 @both
 def test_two_kinds_of_given_atoms_are_refused(Coder, digits, atoms):
-    with pytest.raises(ValueError, match="give one of them"):
+    with pytest.raises(ValueError, match="not both"):
         Coder(dictionary=atoms, dictionary_init=atoms).fit(digits)
 
 

@@ -186,7 +186,7 @@ def test_free_bits_keep_units_alive(digits):
 
 
 def test_a_warm_up_that_does_not_end_is_told(digits):
-    with pytest.warns(ConvergenceWarning, match="before beta had its whole value"):
+    with pytest.warns(ConvergenceWarning, match="before the KL warm-up was over"):
         vae(likelihood="bernoulli", max_iter=3, kl_warmup=10).fit(digits)
 
 
@@ -300,7 +300,7 @@ def test_a_stream(digits):
     assert model.energy_history_[-10:].mean() < 0.85 * model.energy_history_[:5].mean()
     assert model.kl_per_unit_.shape == (4,)
     assert model.kl_history_.shape == (150,)
-    with pytest.raises(AttributeError, match="partial_fit keeps no"):
+    with pytest.raises(AttributeError, match="No rows were held out"):
         model.validation_loss_history_  # noqa: B018
     with pytest.raises(ValueError, match="63 features"):
         model.partial_fit(digits[:, 1:])
@@ -393,7 +393,7 @@ def test_heavy_tails_are_learned():
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         model = vae(3, max_iter=60, tol=1e-4).fit(X)
-    assert not [w for w in told if "grew" in str(w.message)]
+    assert not [w for w in told if "diverged" in str(w.message)]
     assert model.validation_loss_history_.min() < model.validation_loss_history_[0]
 
 

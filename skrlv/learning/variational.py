@@ -293,6 +293,7 @@ def _summed_loss(bound, y, noise, rows):
     return float(_sum(bound.loss(y[rows, :], noise[rows, :])))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of a model that has diverged
 def summarize_posteriors(bound, blocks):
     """The mean KL of each entry of the code, and the variance of its means, over blocks of rows."""
     n_rows, divergences, sums, squares = 0, 0.0, 0.0, 0.0
