@@ -416,7 +416,7 @@ def _check_magnitude(largest):
         raise ValueError(f"X has entries above {_LARGEST:.0e}, whose squares overflow. Divide X by a constant first.")
     if 0.0 < largest < _SMALLEST:
         raise ValueError(
-            f"X has no entries above {_SMALLEST:.0e}, and squares of smaller ones vanish. Multiply X by a constant first."
+            f"X has no entries above {_SMALLEST:.0e}, and smaller squares vanish. Multiply X by a constant first."
         )
 
 
