@@ -6,6 +6,7 @@ from skrlv.encoders.encoder import Encoder, ZeroEncoder
 from skrlv.encoders.gaussian import GaussianNetwork
 from skrlv.encoders.lista import LISTA, StepLISTA
 from skrlv.encoders.one_layer import ShrinkageEncoder, TanhEncoder
+from skrlv.encoders.packing import packed, unpacked
 
 __all__ = [
     "ALISTA",
@@ -19,4 +20,6 @@ __all__ = [
     "TanhEncoder",
     "ZeroEncoder",
     "analytic_weights",
+    "packed",
+    "unpacked",
 ]
