@@ -1,6 +1,6 @@
-r"""Floor 1: a network of dense layers, and the way back through it, written once for decoders and encoders.
+r"""A network of dense layers and its backward pass, for decoders and encoders.
 
-.. math:: h_0 = x, \qquad h_l = s(h_{l-1} W_l + b_l), \qquad \text{the last layer without the bend } s
+.. math:: h_0 = x, \qquad h_l = s(h_{l-1} W_l + b_l), \qquad \text{the last layer without the activation } s
 
 References
 ----------
@@ -25,7 +25,7 @@ def _affine(x, weights, biases):
     return h
 
 
-# Each bend, and its slope as a function of what it gave.
+# Each activation, and its derivative as a function of its value.
 BENDS = {
     "identity": (lambda v: v, lambda h: namespace(h).ones_like(h)),
     "logistic": (logistic, lambda h: h * (1.0 - h)),
@@ -36,7 +36,7 @@ BENDS = {
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Data as layers like them, about zero and of spread one: x = offset + unit h."""
+    """An affine map that standardises data: x = offset + unit h."""
 
     offset: Any  # array (n_features,), for example the mean of the data
     unit: float
@@ -50,7 +50,7 @@ class Scaling:
         return h * self.unit + self.offset
 
     def slope(self, dx):
-        """Gradient at the data -> gradient at h."""
+        """Gradient in the data -> gradient in h."""
         return dx * self.unit
 
 
@@ -61,11 +61,11 @@ class Layers:
     Parameters
     ----------
     weights : tuple of arrays of shape (n_in, n_out)
-        W, one per layer; each layer takes what the last one gives.
+        W, one per layer.
     biases : tuple of arrays of shape (n_out,)
-        b.
+        b, one per layer.
     activation : {"identity", "logistic", "tanh", "relu"}
-        s, behind every layer but the last.
+        s, of every layer but the last.
     """
 
     weights: tuple
@@ -74,7 +74,7 @@ class Layers:
 
     @classmethod
     def drawn(cls, sizes, activation, rng, like):
-        """Uniform weights within the bounds of Glorot and Bengio, biases of zero, for so many units from end to end."""
+        """Uniform weights within the bounds of Glorot and Bengio and biases of zero; ``sizes`` from input to output."""
         weights, biases = [], []
         for n_in, n_out in pairwise(sizes):
             bound = ((2.0 if activation == "logistic" else 6.0) / (n_in + n_out)) ** 0.5
@@ -95,35 +95,35 @@ class Layers:
         return self.forward(x)[0]
 
     def forward(self, x):
-        """Run and keep what the way back needs: x -> (out, tape)."""
-        bend, tape = BENDS[self.activation][0], [x]
+        """Run the layers: x -> (out, tape), where `vjp` takes the tape."""
+        activation, tape = BENDS[self.activation][0], [x]
         *hidden, last = zip(self.weights, self.biases, strict=True)
         for layer in hidden:
-            tape.append(bend(_affine(tape[-1], *layer)))
+            tape.append(activation(_affine(tape[-1], *layer)))
         return _affine(tape[-1], *last), tape
 
     def vjp(self, tape, slope):
-        """Way back: gradient at the output -> (gradient at x, {parameter name: gradient})."""
+        """Backward pass: gradient in the output -> (gradient in x, {parameter name: gradient})."""
         slope, gradients = self._back(tape, slope)
         return slope @ self.weights[0].T, gradients
 
     def gradients(self, tape, slope):
-        """What `vjp` says of the parameters alone."""
+        """The second part of `vjp`, without the first."""
         return self._back(tape, slope)[1]
 
     def _back(self, tape, slope):
-        """-> (gradient at what the first layer's matrix gave, gradients)."""
-        slope_of_bend, gradients = BENDS[self.activation][1], {}
+        """-> (gradient in x @ weights[0], {parameter name: gradient})."""
+        derivative, gradients = BENDS[self.activation][1], {}
         for at in reversed(range(len(self.weights))):
             gradients[f"weights_{at}"] = tape[at].T @ slope
             gradients[f"biases_{at}"] = namespace(slope).sum(slope, axis=0)
             if at:
-                slope = (slope @ self.weights[at].T) * slope_of_bend(tape[at])
+                slope = (slope @ self.weights[at].T) * derivative(tape[at])
         return slope, gradients
 
     @property
     def parameters(self):
-        """The learned arrays by name."""
+        """The learned arrays, by name."""
         named: dict[str, Any] = {f"weights_{at}": value for at, value in enumerate(self.weights)}
         return named | {f"biases_{at}": value for at, value in enumerate(self.biases)}
 

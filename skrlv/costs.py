@@ -1,4 +1,4 @@
-"""Floor 2: C and D, how far a decoded code is from the data (and a code from its prediction)."""
+"""Costs C and D: the distance of a decoded code from the data, and of a code from its prediction."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from skrlv._arrays import full, logistic, namespace, squares_per_sample, sum_per
 
 
 class Cost(ABC):
-    """How much it costs to say b where a was seen."""
+    """The cost of a decoded code b for data a, sample by sample."""
 
     @abstractmethod
     def __call__(self, a, b):
@@ -17,28 +17,28 @@ class Cost(ABC):
 
     @abstractmethod
     def grad(self, a, b):
-        """Gradient in b, shaped like b."""
+        """Gradient in b, an array of the shape of b."""
 
     @property
     @abstractmethod
     def curvature(self):
-        """Largest second derivative in b."""
+        """The largest second derivative in b."""
 
     def expected(self, b):
-        """The data that b says, in their unit."""
+        """The data that are expected for b, in their unit."""
         return b
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The learned arrays by name."""
+        """The learned arrays, by name."""
         return {}
 
     def with_parameters(self, parameters):
-        """The same cost with other parameters, by name, put back into their range."""
+        """The same cost with other parameters, by name, clipped to their range."""
         return self
 
     def gradients(self, a, costs) -> dict[str, Any]:
-        """{parameter name: gradient of the sum of these costs, which `__call__` gave}."""
+        """{parameter name: gradient of the sum of the costs}, for the costs that `__call__` returned."""
         return {}
 
 
@@ -57,22 +57,22 @@ class SquaredError(Cost):
 
 @dataclass(frozen=True)
 class CrossEntropy(Cost):
-    r"""What data in 0..1 cost where each entry is a coin, of which b is the log odds (the logit).
+    r"""The cross-entropy of data in [0, 1] and Bernoulli probabilities whose log odds (logits) are b.
 
     .. math:: C(a, b) = \sum_i \log(1 + e^{b_i}) - a_i b_i
         = -\sum_i a_i \log \bar y_i + (1 - a_i) \log(1 - \bar y_i), \qquad \bar y = \frac{1}{1 + e^{-b}}
 
-    For entries that are 0 or 1 it is minus the log likelihood, in nats.
+    If all entries are 0 or 1, it is minus the log likelihood, in nats.
     """
 
     curvature = 0.25
 
     def __call__(self, a, b):
         xp = namespace(b)
-        spent = xp.log1p(xp.exp(-xp.abs(b)))  # at most log 2: no dtype loses it
-        spent += xp.maximum(b, full((), 0.0, like=b))
-        spent -= a * b
-        return sum_per_sample(spent)
+        terms = xp.log1p(xp.exp(-xp.abs(b)))  # at most log 2, so that it never overflows
+        terms += xp.maximum(b, full((), 0.0, like=b))
+        terms -= a * b
+        return sum_per_sample(terms)
 
     def grad(self, a, b):
         return logistic(b) - a
@@ -83,16 +83,17 @@ class CrossEntropy(Cost):
 
 @dataclass(frozen=True)
 class GaussianError(Cost):
-    r"""Minus the log likelihood of data with white Gaussian noise, of which a decoded code is the mean.
+    r"""Minus the log likelihood of data with white Gaussian noise, whose mean is a decoded code.
 
     .. math:: C(a, b) = \frac{1}{2 \sigma^2} \|a - b\|_2^2 + \frac{m}{2} \log(2 \pi \sigma^2)
 
     Parameters
     ----------
     log_variance : float, or array of shape ()
-        :math:`\log \sigma^2`, in the unit of the data; an array, in float64, is learned.
+        :math:`\log \sigma^2`, for :math:`\sigma` in the unit of the data. A float is fixed; an array, in float64, is
+        learned.
     lowest : float, default=-inf
-        What learning does not take it below: noise that vanishes would make data infinitely likely.
+        Lower bound of a learned log variance; the likelihood of data that are fitted exactly is unbounded.
     """
 
     log_variance: Any
@@ -128,6 +129,6 @@ class GaussianError(Cost):
         if not self.parameters:
             return {}
         xp, n_entries = namespace(costs), math.prod(a.shape[1:])
-        # a cost is half a square and this constant; the slope of the square's half is minus itself
+        # the gradient of 1/2 |a - b|^2 / sigma^2 in log sigma^2 is minus itself
         constant = 0.5 * n_entries * (math.log(2.0 * math.pi) + self.log_variance)
         return {"log_variance": xp.sum(0.5 * n_entries - (costs - constant))}

@@ -1,4 +1,4 @@
-"""Floor 2: Dec, from a code to what it says the data are."""
+"""Decoders Dec, which map a code to data."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from skrlv._arrays import as_kernel_takes, double, is_numpy, namespace, squares_
 from skrlv._convolution import AXES, boxed, convolve, correlate, grid, positions, spectra, tap_products
 from skrlv._layers import Scaling
 
-MOST_DENSE = 0.01  # share of non-zeros up to which drawing each is quicker than products or FFTs, of any kernels tried
+MOST_DENSE = 0.01  # share of non-zeros up to which adding up single kernels is fastest, as measured
 
 
 class Decoder(ABC):
@@ -23,33 +23,33 @@ class Decoder(ABC):
 
     @abstractmethod
     def forward(self, z):
-        """Decode and keep what the way back needs: z -> (y, tape)."""
+        """Decode: z -> (y, tape), where `vjp` takes the tape."""
 
     @abstractmethod
     def vjp(self, tape, dy):
-        """Way back: gradient at y -> (gradient at z, {parameter name: gradient})."""
+        """Backward pass: gradient in y -> (gradient in z, {parameter name: gradient})."""
 
     @property
     @abstractmethod
     def parameters(self):
-        """The learned arrays by name."""
+        """The learned arrays, by name."""
 
     def take(self, rows):
-        """The decoder of some of the samples, given by their indices; the same for all, but where it knows of them."""
+        """The decoder of some of the samples, given by their indices; `self` unless it depends on the sample."""
         return self
 
 
 class LinearDecoder(Decoder):
-    """A decoder that is a matrix, however it is stored."""
+    """A linear map, however its matrix is stored."""
 
     @abstractmethod
     def adjoint(self, r):
-        """The transposed map, data -> codes: <Dec z, r> = <z, adjoint(r)>."""
+        """The transposed map from data to codes: <Dec z, r> = <z, adjoint(r)>."""
 
     @property
     @abstractmethod
     def code_shape(self):
-        """Shape of one code."""
+        """The shape of one code."""
 
     @property
     @abstractmethod
@@ -59,7 +59,7 @@ class LinearDecoder(Decoder):
     @property
     @abstractmethod
     def squared_norms(self):
-        """Squared l2 norm of each atom, (n_components,)."""
+        """The squared l2 norm of each atom, (n_components,)."""
 
 
 class SumOfAtoms(LinearDecoder):
@@ -70,7 +70,7 @@ class SumOfAtoms(LinearDecoder):
     @property
     @abstractmethod
     def rows(self):
-        """The atoms, each as a row: (n_components, n_entries)."""
+        """The atoms as rows, (n_components, n_entries)."""
 
     @abstractmethod
     def with_rows(self, rows):
@@ -83,7 +83,7 @@ class SumOfAtoms(LinearDecoder):
 
 @dataclass(frozen=True, eq=False)
 class Dictionary(SumOfAtoms):
-    r"""Sum of atoms, :math:`\mathrm{Dec}(z) = \sum_j z_j d_j`, one atom per row.
+    r"""A sum of atoms, :math:`\mathrm{Dec}(z) = \sum_j z_j d_j`.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class Dictionary(SumOfAtoms):
 
     @cached_property
     def gram(self):
-        """Inner products of the atoms, (n_components, n_components)."""
+        """The inner products of the atoms, (n_components, n_components)."""
         return self.atoms @ self.atoms.T
 
     @cached_property
@@ -139,21 +139,21 @@ class Dictionary(SumOfAtoms):
 
     @property
     def gram_pays(self):
-        """Whether multiplying by the Gram matrix is cheaper than decoding and coming back."""
+        """Whether a product with the Gram matrix is cheaper than decoding and the adjoint."""
         n_components, n_features = self.atoms.shape
         return n_components <= 2 * n_features
 
 
 @dataclass(frozen=True, eq=False)
 class ConvolutionalDictionary(SumOfAtoms):
-    r"""Sum of convolutions, :math:`\mathrm{Dec}(z)_c = \sum_i K_{i,c} * z_i`, full and without wrap-around.
+    r"""A sum of full linear convolutions, :math:`\mathrm{Dec}(z)_c = \sum_i K_{i,c} * z_i`.
 
     Parameters
     ----------
     kernels : array of shape (n_components, \*kernel_size, n_channels)
-        The kernels K, over one or more axes.
+        The kernels K, with one or more spatial axes.
     spatial_shape : tuple of int
-        Size of the signals along these axes. Codes live where a kernel fits, on spatial - kernel + 1 positions.
+        Size of the signals along these axes. A map of codes has spatial - kernel + 1 positions, where a kernel fits.
     """
 
     kernels: Any
@@ -167,7 +167,7 @@ class ConvolutionalDictionary(SumOfAtoms):
             raise ValueError(f"Kernels of {kernel} do not fit into signals of {tuple(self.spatial_shape)}.")
 
     def __call__(self, z):
-        return _drawn(z, self.kernels) if _is_sparse(z) else convolve(z, self.kernels)
+        return _sparse_sum(z, self.kernels) if _is_sparse(z) else convolve(z, self.kernels)
 
     def adjoint(self, r):
         return correlate(r, self.kernels)
@@ -199,7 +199,7 @@ class ConvolutionalDictionary(SumOfAtoms):
 
     @cached_property
     def lipschitz(self):
-        """The largest squared singular value of the kernels' spectra: on a grid without wrap-around, a bound."""
+        """An upper bound: the largest squared singular value of the kernels' spectra on a grid without wrap-around."""
         xp = namespace(self.kernels)
         found = spectra(double(self.kernels), grid(self.spatial_shape))
         smaller = xp.matrix_transpose(found) if found.shape[-2] > found.shape[-1] else found
@@ -208,14 +208,14 @@ class ConvolutionalDictionary(SumOfAtoms):
 
 @dataclass(frozen=True, eq=False)
 class MaskedDecoder(LinearDecoder):
-    r"""What another linear decoder says where something was seen, :math:`\mathrm{Dec}(z) = m \odot \mathrm{Dec}'(z)`.
+    r"""Another linear decoder where data were observed, :math:`\mathrm{Dec}(z) = m \odot \mathrm{Dec}'(z)`.
 
     Parameters
     ----------
     decoder : LinearDecoder
         Dec'.
     mask : array, of the shape of the data or, with one sample, for all of them
-        1 where data were seen, 0 where they are missing. The data must be 0 there.
+        1 where data were observed, 0 where they are missing; missing data must be set to 0.
     """
 
     decoder: LinearDecoder
@@ -244,7 +244,7 @@ class MaskedDecoder(LinearDecoder):
 
     @property
     def squared_norms(self):
-        """Of atoms that were seen as a whole."""
+        """The squared norms of whole atoms, without the mask."""
         return self.decoder.squared_norms
 
     @property
@@ -259,14 +259,14 @@ class MaskedDecoder(LinearDecoder):
 
 @dataclass(frozen=True, eq=False)
 class Network(Decoder):
-    r"""Dense layers behind each other, :math:`\mathrm{Dec}(z) = o + u\, \mathrm{layers}(z)`.
+    r"""A network of dense layers, :math:`\mathrm{Dec}(z) = o + u\, \mathrm{layers}(z)`.
 
     Parameters
     ----------
     layers : Layers or ModuleLayers
         From codes (n_samples, n_components) to (n_samples, n_features).
     scaling : Scaling or None, default=None
-        The offset o and the unit u of the data; None is zero and one.
+        The offset o and the unit u of the data; None means 0 and 1.
     """
 
     layers: Any
@@ -292,11 +292,12 @@ class Network(Decoder):
 
 
 def _is_sparse(z):
-    """Whether drawing kernel by kernel is the quicker way to decode."""
+    """Whether adding up single kernels is the fastest way to decode."""
     return is_numpy(z) and z.ndim <= AXES + 2 and np.count_nonzero(z) <= MOST_DENSE * z.size
 
 
-def _drawn(z, kernels):
+def _sparse_sum(z, kernels):
+    """Add up one kernel per non-zero entry."""
     from skrlv.kernels.convolution import draw
 
     n_axes, dtype = z.ndim - 2, np.result_type(z, kernels)

@@ -1,5 +1,6 @@
-"""Beside the house: transformers for data before coding, fitted once, so that test data are treated alike."""
+"""Transformers of data before coding, whose parameters are learned in `fit` and applied to any later data."""
 
+from contextlib import contextmanager
 from math import prod
 from numbers import Real
 
@@ -14,13 +15,13 @@ from skrlv._compat import Interval, StrOptions, _fit_context
 from skrlv._threads import dense_blocks, each_block
 
 _EPS = np.finfo(np.float64).eps
-_LARGEST = 1e140
+_LARGEST, _SMALLEST = 1e140, 1e-140  # magnitudes whose squares neither overflow nor vanish
 _FLOATS = [np.float64, np.float32]
-_WEAKEST = 1e-6  # share of the largest gain below which a frequency counts as lost
+_MIN_GAIN = 1e-6  # share of the largest gain below which a frequency is not restored
 
 
 class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    r"""Whiten flattened image patches: no direction, or no frequency, outweighs the others.
+    r"""Whiten flattened image patches, so that no direction, or no frequency, outweighs the others.
 
     .. math:: \text{zca:}\quad x \mapsto (x - \mu) \, V \max(S, \epsilon s_1)^{-1/2} V^\top,
         \qquad \operatorname{cov} = V S V^\top
@@ -28,51 +29,52 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     .. math:: \text{olshausen\_field:}\quad \hat x(f) \mapsto \tfrac1s R(f) \, \hat x(f),
         \qquad R(f) = |f| \exp(-(|f| / f_0)^4)
 
-    Photos have far more energy at low frequencies than at high ones, so the first directions of a dictionary would
-    all go into slow shades. "zca" learns from the covariance what to divide by. "olshausen_field" knows: it raises
-    each frequency in proportion, against amplitudes that fall as 1/f, and cuts off the highest, which hold noise.
+    Photos have far more energy at low frequencies than at high ones, so that a dictionary would spend most of its atoms
+    on slow shades. "zca" estimates the covariance and divides by its square root. "olshausen_field" is a fixed filter
+    for photos, whose amplitudes fall as 1/f: it amplifies each frequency in proportion to f, and cuts off the highest
+    ones, which are mostly noise.
 
     Parameters
     ----------
     method : {"zca", "olshausen_field"}, default="zca"
-        How to whiten.
+        The whitening transform.
     patch_shape : tuple of int or None, default=None
-        (height, width) or (height, width, n_channels) of a row. "olshausen_field" needs it, and filters each channel
-        by itself; for "zca" it is only checked against X.
+        (height, width) or (height, width, n_channels) of a row. Required by "olshausen_field", which filters each
+        channel by itself; with "zca" it is only checked against X.
     remove_mean : bool, default=True
-        Whether to take from each patch its own mean, over pixels and channels, first. The filter has no response at
-        frequency zero, so there it makes no difference beyond rounding.
+        Whether to subtract from each patch its own mean, over pixels and channels, first. The filter of
+        "olshausen_field" has no response at frequency zero, so that with it this changes results by rounding only.
     epsilon : float, default=0.01
-        "zca": the smallest variance to divide by, as a share of the largest, in [0, 1). Directions above it end with
-        unit variance, those below with less: they hold mostly noise.
+        With "zca": the smallest variance to divide by, as a share of the largest, in [0, 1). Directions of larger
+        variance end with unit variance, the others, which are mostly noise, with less.
     cutoff : float, default=0.4
-        "olshausen_field": f0 in cycles per pixel, > 0. 0.4 is 200 cycles in 512 pixels, as published; 0.5 is the
-        finest stripe that pixels can show.
+        With "olshausen_field": f0 in cycles per pixel, > 0. 0.4 is 200 cycles in 512 pixels, as published; 0.5 is the
+        highest frequency that pixels can represent.
 
     Attributes
     ----------
     mean_ : array of shape (n_features_in_,)
-        Mean row, after each lost its own mean; "olshausen_field" subtracts none.
+        Mean of the rows, after `remove_mean`; zeros with "olshausen_field".
     whitening_ : array of shape (n_features_in_, n_features_in_)
-        Symmetric matrix that rows are multiplied by, float64.
+        Symmetric matrix by which rows are multiplied, float64.
     dewhitening_ : array of shape (n_features_in_, n_features_in_)
-        Its inverse, or pseudo-inverse where frequencies are lost.
+        Its inverse, or its pseudo-inverse if frequencies are lost.
     n_features_in_ : int
-        Width of X.
+        Number of features of X.
     feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, where it had string names.
+        Column names of X, if it has names that are strings.
 
     Notes
     -----
-    Output has the dtype of X. Entries of "zca" have a covariance of ones and, below epsilon, smaller numbers on its
-    diagonal in the basis V; entries of "olshausen_field" have a mean square of one over the training rows.
+    The output has the dtype of X. With "zca" its covariance is diagonal in the basis V, with ones and, for directions
+    below epsilon, smaller numbers; with "olshausen_field" its entries have a mean square of one over the training rows.
 
-    Olshausen and Field filtered whole photos and cut patches from the result. On a patch the same filter has to guess
-    what lies beyond the border: here the patch goes on mirrored, so that its frequencies are multiples of half a
-    cycle per side and opposite borders, which have nothing to do with each other, do not make an edge.
+    Olshausen and Field filtered whole photos and cut patches from the result. Here the filter sees one patch, which is
+    continued by its mirror image beyond the border. Its frequencies are then multiples of half a cycle per side, and
+    opposite borders do not meet in an edge.
 
-    Memory beyond X and the result is a few matrices of `n_features_in_` squared entries; X is read a block of rows at a
-    time, so it may be a memory map.
+    Memory beyond X and the result is a few matrices of `n_features_in_` squared entries; X is read in blocks of rows
+    and may be a memory map.
 
     References
     ----------
@@ -110,7 +112,7 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Learn the covariance, or the scale of what the filter leaves.
+        """Estimate the covariance, or the scale of the filtered patches.
 
         Parameters
         ----------
@@ -122,49 +124,50 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         self : object
-            The fitted transformer. A fit that fails leaves it as it was.
+            The fitted transformer. A fit that fails or is interrupted leaves it as it was.
 
         Raises
         ------
         ValueError
-            If X is not a finite matrix, patch_shape is missing or does not fit it, or a parameter is out of range.
+            If X is not a finite matrix, has masked entries or squares that overflow or vanish, if patch_shape is
+            missing or does not fit X, or if a parameter is out of its range.
         """
+        _refuse_masked(X)
         rows = check_array(X, dtype=_FLOATS, input_name="X", estimator=self)
-        if float(np.abs(rows).max()) > _LARGEST:
-            raise ValueError(
-                f"X has entries above {_LARGEST:.0e}, whose squares overflow. Divide it by a constant first."
-            )
+        _check_magnitude(_largest(rows))
         _check_image_shape("patch_shape", self.patch_shape, rows.shape[1], needed=self.method == "olshausen_field")
-        learned = self._zca(rows) if self.method == "zca" else self._olshausen_field(rows)
-        validate_data(self, X, skip_check_array=True)  # writes n_features_in_, now that nothing can fail
-        self.mean_, self.whitening_, self.dewhitening_ = learned
+        mean, whitening, dewhitening = self._zca(rows) if self.method == "zca" else self._olshausen_field(rows)
+        with _all_or_nothing(self):
+            validate_data(self, X, skip_check_array=True)  # sets n_features_in_ and feature_names_in_
+            self.mean_, self.whitening_, self.dewhitening_ = mean, whitening, dewhitening
         return self
 
     def _zca(self, X):
-        mean = sum(self._levelled(x).sum(axis=0) for x in dense_blocks(X)) / len(X)
-        centred = (self._levelled(x) - mean for x in dense_blocks(X))
+        mean = sum(self._doubles(x).sum(axis=0) for x in dense_blocks(X)) / len(X)
+        centred = (self._doubles(x) - mean for x in dense_blocks(X))
         variances, directions = np.linalg.eigh(sum(x.T @ x for x in centred) / len(X))
-        least = max(self.epsilon, len(mean) * _EPS) * variances[-1]
-        scales = np.sqrt(np.maximum(variances, least)) if variances[-1] > _dust(X) ** 2 else np.ones(len(mean))
+        smallest = max(self.epsilon, len(mean) * _EPS) * variances[-1]
+        varies = variances[-1] > _rounding(X) ** 2
+        scales = np.sqrt(np.maximum(variances, smallest)) if varies else np.ones(len(mean))
         return mean, (directions / scales) @ directions.T, (directions * scales) @ directions.T
 
     def _olshausen_field(self, X):
         gains, n_channels = _gains(self.patch_shape[:2], self.cutoff), prod(self.patch_shape[2:])
         whitening = _filter_matrix(gains, n_channels)
-        squares = sum(np.sum((self._levelled(x) @ whitening) ** 2) for x in dense_blocks(X))
+        squares = sum(np.sum((self._doubles(x) @ whitening) ** 2) for x in dense_blocks(X))
         rms = np.sqrt(squares / X.size)
-        scale = rms if rms > _dust(X) else 1.0
-        kept = gains > _WEAKEST * gains.max()
+        scale = rms if rms > _rounding(X) else 1.0
+        kept = gains > _MIN_GAIN * gains.max()
         inverse_gains = np.divide(1.0, gains, out=np.zeros_like(gains), where=kept)
         return np.zeros(X.shape[1]), whitening / scale, _filter_matrix(inverse_gains, n_channels) * scale
 
-    def _levelled(self, x):
-        """Rows in float64, without their own mean where that is asked for."""
+    def _doubles(self, x):
+        """Rows in float64, less their own means if ``remove_mean``."""
         x = x.astype(np.float64)
         return x - x.mean(axis=1, keepdims=True) if self.remove_mean else x
 
     def transform(self, X):
-        """Whiten patches as those of `fit` were.
+        """Whiten patches by the transform learned in `fit`.
 
         Parameters
         ----------
@@ -177,11 +180,12 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Whitened patches, without unit, of the dtype of X.
         """
         check_is_fitted(self)
+        _refuse_masked(X)
         X = validate_data(self, X, dtype=_FLOATS, reset=False)
-        return _by_blocks(X, lambda x: (self._levelled(x) - self.mean_) @ self.whitening_)
+        return _by_blocks(X, lambda x: (self._doubles(x) - self.mean_) @ self.whitening_)
 
     def inverse_transform(self, X):
-        """Undo `transform`, up to what it removed: each patch's own mean, and frequencies without response.
+        """Undo `transform`, but for what it removed: each patch's own mean, and frequencies without response.
 
         Parameters
         ----------
@@ -199,6 +203,7 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If X does not have `n_features_in_` columns.
         """
         check_is_fitted(self)
+        _refuse_masked(X)
         X = check_array(X, dtype=_FLOATS, input_name="X")
         if X.shape[1] != self.n_features_in_:
             raise ValueError(f"X has {X.shape[1]} features, but whitened patches have {self.n_features_in_}.")
@@ -211,34 +216,35 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    r"""Local contrast normalisation: each pixel relative to its surroundings, in units of how much these vary.
+    r"""Local contrast normalisation: each pixel less its local mean, divided by the local standard deviation.
 
     .. math:: v = x - G * x, \qquad x' = v / \max(s, s_0), \qquad s^2 = \frac1C \sum_c G * v_c^2
 
-    G is a Gaussian window; every channel loses its own local mean, and all C are divided by one local deviation, so
-    that colours stay in proportion. Where an image is flatter than the floor :math:`s_0` it is not blown up.
+    G is a Gaussian window. Each channel loses its own local mean, and all C channels are divided by the same local
+    deviation, so that colours stay in proportion. Flat regions, with deviations below :math:`s_0`, are not amplified.
 
     Parameters
     ----------
     sigma : float, default=2.0
-        Standard deviation of the window in pixels, > 0; about a quarter of the size of the kernels to be learned.
+        Standard deviation of the window in pixels, > 0; a quarter of the size of the kernels to be learned is usual.
     floor : float or "mean", default="mean"
         :math:`s_0`, > 0, in the unit of X; "mean" is the mean of s over the images of `fit`.
     signal_shape : tuple of int or None, default=None
-        (height, width) or (height, width, n_channels), where X has rows of pixels.
+        (height, width) or (height, width, n_channels) of an image; required if X has rows of pixels.
 
     Attributes
     ----------
     floor_ : float
         The floor in use.
     n_features_in_ : int
-        Entries of an image of `fit`.
+        Number of entries of an image of `fit`; not there if X was a list.
     feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, where it had string names.
+        Column names of X, if it has names that are strings.
 
     Notes
     -----
-    Beyond the border an image goes on mirrored. Images need not have the size of those of `fit`; rows must.
+    Images are continued by their mirror image beyond the border. Images need not have the size of those of `fit`, but
+    rows must.
 
     References
     ----------
@@ -266,7 +272,7 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Learn the floor.
+        """Compute the floor.
 
         Parameters
         ----------
@@ -278,20 +284,24 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         Returns
         -------
         self : object
-            The fitted transformer. A fit that fails leaves it as it was.
+            The fitted transformer. A fit that fails or is interrupted leaves it as it was.
 
         Raises
         ------
         ValueError
-            If X is not finite, rows do not fit signal_shape, or a parameter is out of its range.
+            If X is not finite, has masked entries or squares that overflow or vanish, if rows do not fit signal_shape,
+            or if a parameter is out of its range.
         """
         images = self._images(X)
-        deviations = [self._parts(image)[1] for image in images]
-        mean = sum(float(s.sum()) for s in deviations) / sum(s.size for s in deviations)
-        if not _is_list_of_images(X):  # writes n_features_in_, now that nothing can fail
-            validate_data(self, X if _is_rows(X) else np.reshape(X, (len(images), -1)), skip_check_array=True)
-        rounding = max(100.0 * np.finfo(image.dtype).eps * float(np.abs(image).max()) for image in images)
-        self.floor_ = float(self.floor) if self.floor != "mean" else max(mean, rounding) or 1.0
+        _check_magnitude(max(_largest(image) for image in images))
+        floor = float(self.floor) if self.floor != "mean" else _mean_floor(images, self._parts)
+        with _all_or_nothing(self):
+            if _is_list_of_images(X):
+                for name in ("n_features_in_", "feature_names_in_"):
+                    self.__dict__.pop(name, None)
+            else:  # sets n_features_in_ and feature_names_in_
+                validate_data(self, X if _is_rows(X) else np.empty((1, images[0].size)), skip_check_array=True)
+            self.floor_ = floor
         return self
 
     def transform(self, X):
@@ -326,6 +336,7 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
     def _images(self, X):
         """Checked images, each (height, width, n_channels)."""
         options = {"allow_nd": True, "dtype": _FLOATS, "estimator": self}
+        _refuse_masked(X)
         if _is_list_of_images(X):
             checked = [check_array(x, ensure_2d=False, input_name=f"X[{i}]", **options) for i, x in enumerate(X)]
         else:
@@ -336,12 +347,12 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         for image in checked:
             if image.ndim not in (2, 3):
                 raise ValueError(f"X has images of shape {image.shape}, but must have (height, width[, n_channels]).")
-            if float(np.abs(image).max()) > _LARGEST:
+            if _largest(image) > _LARGEST:
                 raise ValueError(f"X has entries above {_LARGEST:.0e}, whose squares overflow. Divide X by a constant.")
         return [image.reshape(*image.shape[:2], -1) for image in checked]
 
     def _parts(self, image):
-        """The image without its local mean, and the local deviation, in float64."""
+        """The image less its local mean, and the local deviation, in float64."""
         image = image.astype(np.float64)
         centred = image - self._blurred(image)
         return centred, np.sqrt(self._blurred(np.mean(centred**2, axis=-1, keepdims=True)))
@@ -376,27 +387,68 @@ def _check_image_shape(name, patch_shape, n_features, *, needed):
         raise ValueError(f"{name}={patch_shape!r} has {prod(patch_shape)} entries, but X has {n_features} features.")
 
 
+@contextmanager
+def _all_or_nothing(estimator):
+    """Restore all attributes if the block raises or is interrupted."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _refuse_masked(X):
+    """NumPy's masked arrays would lose their mask, and hidden entries would count."""
+    parts = X if isinstance(X, list) else [X]
+    if any(np.ma.is_masked(part) for part in parts):
+        raise ValueError("X has masked entries, which have no values here: fill them by X.filled(value), or drop them.")
+
+
+def _largest(X):
+    """The largest magnitude, in blocks of rows."""
+    return max(float(np.abs(x).max()) for x in dense_blocks(X))
+
+
+def _check_magnitude(largest):
+    if largest > _LARGEST:
+        raise ValueError(f"X has entries above {_LARGEST:.0e}, whose squares overflow. Divide X by a constant first.")
+    if 0.0 < largest < _SMALLEST:
+        raise ValueError(
+            f"X has no entries above {_SMALLEST:.0e}, and smaller squares vanish. Multiply X by a constant first."
+        )
+
+
+def _mean_floor(images, parts):
+    """The mean local deviation, but not less than what rounding leaves of flat images."""
+    deviations = [parts(image)[1] for image in images]
+    mean = sum(float(s.sum()) for s in deviations) / sum(s.size for s in deviations)
+    rounding = max(100.0 * np.finfo(image.dtype).eps * _largest(image) for image in images)
+    return max(mean, rounding) or 1.0
+
+
 def _gains(sides, cutoff):
-    """R at the frequencies of a patch that goes on mirrored: k / (2 side) cycles per pixel."""
+    """R at the frequencies of a patch that is continued by its mirror image: k / (2 side) cycles per pixel."""
     down, across = (np.arange(side) / (2 * side) for side in sides)
     frequency = np.hypot(down[:, None], across)
     return frequency * np.exp(-((frequency / cutoff) ** 4))
 
 
 def _filter_matrix(gains, n_channels):
-    """The filter with these gains as a matrix for rows: what it makes of each single pixel, channel by channel."""
+    """The filter with these gains as a matrix for rows, from its response to each pixel; channel by channel."""
     pixels = np.eye(gains.size).reshape(-1, *gains.shape)
     responses = idctn(dctn(pixels, axes=(1, 2)) * gains, axes=(1, 2)).reshape(gains.size, gains.size)
     return np.kron(responses, np.eye(n_channels))
 
 
-def _dust(X):
-    """What rounding may leave where exact numbers would cancel."""
-    return X.shape[1] * _EPS * max(np.abs(x).max() for x in dense_blocks(X))
+def _rounding(X):
+    """What rounding errors may leave of entries that cancel."""
+    return X.shape[1] * _EPS * _largest(X)
 
 
 def _by_blocks(X, function):
-    """What ``function`` makes of the rows of X, in the dtype of X."""
+    """A function of rows, applied to blocks of X in threads; in the dtype of X."""
     made = np.empty(X.shape, dtype=X.dtype)
 
     def fill(rows):

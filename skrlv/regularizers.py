@@ -1,9 +1,10 @@
-r"""Floor 2: R, what makes codes outside a small set expensive. Each is its value and its prox,
+r"""Regularizers R, which penalise codes. Each is defined by its value and its proximal operator,
 
 .. math:: \mathrm{prox}(v, t) = \arg\min_z \tfrac12 \|z - v\|_2^2 + t R(z).
 
-With ``positive=True`` codes are non-negative: R is infinite where an entry is below zero.
-A new regularizer is one class here; with value and prox it works in every proximal method.
+With ``positive=True`` codes are non-negative: R is infinite if an entry is below zero.
+A new regularizer is one class with these two methods, and works in every proximal method; `check_regularizer` tests
+them on ordinary codes.
 """
 
 import math
@@ -27,13 +28,13 @@ from skrlv._arrays import (
 
 
 class Regularizer(ABC):
-    """The price of a code."""
+    """A penalty on codes, sample by sample."""
 
     positive = False
 
     @property
     def merges(self) -> bool:
-        """Whether the sum of two entries never costs more than the two."""
+        """Whether two entries can be replaced by their sum, on one of them, without a larger penalty."""
         return False
 
     @abstractmethod
@@ -42,10 +43,10 @@ class Regularizer(ABC):
 
     @abstractmethod
     def prox(self, v, t):
-        """argmin over z of 1/2 norm(z - v)^2 + t R(z), shaped like v; t >= 0 is a number."""
+        """argmin over z of 1/2 norm(z - v)^2 + t R(z), an array of the shape of v; t >= 0 is a number."""
 
     def slope(self, z):
-        """A subgradient of R, shaped like z: of the magnitude of a zero it is zero."""
+        """A subgradient of R, an array of the shape of z; the subgradient of abs(z) at 0 is taken to be 0."""
         raise TypeError(f"{type(self).__name__} has no slope.")
 
 
@@ -54,23 +55,23 @@ class LassoFamily(Regularizer):
 
     @abstractmethod
     def thresholds(self, lmbda, n_components):
-        """The t_j of lmbda R, a NumPy array (n_components,)."""
+        """The thresholds t_j of lmbda R, a NumPy array (n_components,)."""
 
     @abstractmethod
     def ridge(self, lmbda):
-        """The r of lmbda R, a number."""
+        """The ridge parameter r of lmbda R, a number."""
 
 
 @dataclass(frozen=True, eq=False)
 class L1(LassoFamily):
-    r"""Sum of magnitudes, :math:`R(z) = \sum_j w_j |z_j|`.
+    r"""The L1 norm, :math:`R(z) = \sum_j w_j |z_j|`.
 
     Parameters
     ----------
     positive : bool, default=False
         Whether codes are non-negative.
     weights : array-like of shape (n_components,) or None, default=None
-        The factor w_j >= 0 of each atom, copied; None is one for all.
+        The factor w_j >= 0 of each atom, copied; None is 1 for all atoms.
     """
 
     positive: bool = False
@@ -85,7 +86,7 @@ class L1(LassoFamily):
             object.__setattr__(self, "weights", _checked_weights(self.weights))
 
     def __call__(self, z):
-        return sum_per_sample(namespace(z).abs(z) * self._factors(z)) + _toll(z, self.positive)
+        return sum_per_sample(namespace(z).abs(z) * self._factors(z)) + _indicator(z, self.positive)
 
     def prox(self, v, t):
         return soft_threshold(v, t * self._factors(v), self.positive)
@@ -101,24 +102,24 @@ class L1(LassoFamily):
         return namespace(z).sign(z) * self._factors(z)
 
     def _factors(self, z):
-        """The w_j as they multiply the last axis of z."""
+        """The weights w_j, in the library and dtype of z."""
         if self.weights is None:
             return 1.0
         if self.weights.size != z.shape[-1]:
             raise ValueError(
                 f"weights has {self.weights.size} numbers, but codes have {z.shape[-1]} entries; give one per atom."
             )
-        return to_device_of(self.weights, z)
+        return to_device_of(np.minimum(self.weights, float(namespace(z).finfo(z.dtype).max)), z)
 
 
 @dataclass(frozen=True)
 class ElasticNet(LassoFamily):
-    r"""Magnitudes and squares, :math:`R(z) = \rho \sum_j |z_j| + \frac{1 - \rho}{2} \sum_j z_j^2`.
+    r"""The elastic net, :math:`R(z) = \rho \sum_j |z_j| + \frac{1 - \rho}{2} \sum_j z_j^2`.
 
     Parameters
     ----------
     l1_ratio : float in [0, 1], default=0.5
-        The share :math:`\rho` of the magnitudes.
+        The share :math:`\rho` of the L1 norm.
     positive : bool, default=False
         Whether codes are non-negative.
     """
@@ -132,7 +133,7 @@ class ElasticNet(LassoFamily):
 
     def __call__(self, z):
         magnitudes, squares = sum_per_sample(namespace(z).abs(z)), squares_per_sample(z)
-        return self.l1_ratio * magnitudes + 0.5 * (1.0 - self.l1_ratio) * squares + _toll(z, self.positive)
+        return self.l1_ratio * magnitudes + 0.5 * (1.0 - self.l1_ratio) * squares + _indicator(z, self.positive)
 
     def prox(self, v, t):
         return soft_threshold(v, t * self.l1_ratio, self.positive) / (1.0 + t * (1.0 - self.l1_ratio))
@@ -149,12 +150,12 @@ class ElasticNet(LassoFamily):
 
 @dataclass(frozen=True)
 class GroupL1(Regularizer):
-    r"""Sum of group lengths, :math:`R(z) = \sum_g \|z_g\|_2`: the atoms of a group are used together or not at all.
+    r"""The group Lasso, :math:`R(z) = \sum_g \|z_g\|_2`: the atoms of a group are used together or not at all.
 
     Parameters
     ----------
     group_size : int, default=2
-        Neighbouring atoms per group; the last group is smaller where it does not divide n_components.
+        Number of neighbouring atoms in a group; the last group is smaller if this does not divide n_components.
     positive : bool, default=False
         Whether codes are non-negative.
     """
@@ -167,13 +168,13 @@ class GroupL1(Regularizer):
             raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 1.")
 
     def __call__(self, z):
-        return sum_per_sample(_length(self._groups(z))) + _toll(z, self.positive)
+        return sum_per_sample(_length(self._groups(z))) + _indicator(z, self.positive)
 
     def prox(self, v, t):
         xp = namespace(v)
         groups = self._groups(xp.clip(v, min=0.0) if self.positive else v)
         length = _length(groups)
-        # An empty group has length 0 and stays; the divisor is then irrelevant.
+        # A group of zeros has length 0 and stays zero, whatever the divisor.
         keep = xp.clip(length - t, min=0.0) / xp.where(length > 0, length, xp.ones_like(length))
         return xp.reshape(groups * xp.astype(keep, v.dtype), (*v.shape[:-1], -1))[..., : v.shape[-1]]
 
@@ -202,7 +203,7 @@ class L0(Regularizer):
         return True
 
     def __call__(self, z):
-        return sum_per_sample(namespace(z).astype(z != 0, z.dtype)) + _toll(z, self.positive)
+        return sum_per_sample(namespace(z).astype(z != 0, z.dtype)) + _indicator(z, self.positive)
 
     def prox(self, v, t):
         height = v if self.positive else namespace(v).abs(v)
@@ -211,10 +212,9 @@ class L0(Regularizer):
 
 @dataclass(frozen=True)
 class StandardNormal(Regularizer):
-    r"""Half the squared length, :math:`R(z) = \frac12 \|z\|_2^2`.
+    r"""Half the squared norm, :math:`R(z) = \frac12 \|z\|_2^2`, also known as ridge.
 
-    It is minus the log density of the normal law N(0, I), less the constant k/2 log(2 pi): a spring that ties every
-    code to the origin.
+    It is minus the log density of the normal distribution N(0, I), up to the constant k/2 log(2 pi).
     """
 
     def __call__(self, z):
@@ -234,15 +234,96 @@ def _checked_weights(weights):
     return weights
 
 
-def _toll(z, positive):
-    """Infinite for the samples with a negative entry where codes must be positive, else nothing."""
+def _indicator(z, positive):
+    """The indicator of what codes are allowed: 0 per sample, or infinity if an entry must not be negative but is."""
     if not positive:
         return 0.0
     xp = namespace(z)
-    nothing = xp.zeros_like(sum_per_sample(z))
-    return xp.where(xp.any(z < 0, axis=tuple(range(1, z.ndim))), nothing + float("inf"), nothing)
+    none = xp.zeros_like(sum_per_sample(z))
+    return xp.where(xp.any(z < 0, axis=tuple(range(1, z.ndim))), none + float("inf"), none)
 
 
 def _length(groups):
     xp = namespace(groups)
     return xp.sqrt(xp.sum(double(groups) ** 2, axis=-1, keepdims=True))
+
+
+def check_regularizer(regularizer, n_components, like=None):
+    """Refuse a regularizer whose value or prox cannot be right, on a few ordinary codes.
+
+    Parameters
+    ----------
+    regularizer : Regularizer
+        Its value and prox are called.
+    n_components : int
+        Number of entries of a code.
+    like : array or None, default=None
+        Codes are in its library and dtype, and on its device; None is NumPy in float64.
+
+    Raises
+    ------
+    TypeError
+        If it is no `Regularizer`, or value or prox are no arrays.
+    ValueError
+        If the value is not one number per sample or is NaN, or if prox changes the shape or writes into its argument,
+        gives NaN or infinite codes or codes that the value forbids, or if a row depends on the others.
+    """
+    if not isinstance(regularizer, Regularizer):
+        raise TypeError(f"regularizer={regularizer!r} must be an instance of skrlv.regularizers.Regularizer.")
+    n_samples = 3 if n_components != 3 else 4  # an axis that is mistaken for another has another length
+    rows = 2.0 * np.cos(np.arange(n_samples * n_components, dtype=np.float64)).reshape(n_samples, n_components)
+    rows[0] = 0.0
+    like = rows if like is None else like
+    _checked_value(regularizer, rows, like)
+    for t in (0.0, 0.5):
+        z = _checked_prox(regularizer, rows, t, like)
+        if np.isinf(_checked_value(regularizer, z, like)).any():
+            raise ValueError(f"regularizer={regularizer!r}: prox(v, {t}) gives codes whose value is infinite.")
+
+
+def _checked_value(regularizer, rows, like):
+    value = _called(regularizer, "the value", regularizer, rows, like)
+    if value.shape != (len(rows),):
+        raise ValueError(
+            f"regularizer={regularizer!r}: the value of codes of shape {rows.shape} has shape {value.shape}, but must "
+            f"have shape ({len(rows)},), one number per sample. Sum over all axes but the first, as axis=-1 does."
+        )
+    if not (value > -math.inf).all():
+        raise ValueError(f"regularizer={regularizer!r}: the value of ordinary codes is NaN or minus infinity.")
+    _check_rows_are_independent(regularizer, "the value", regularizer, rows, like, value)
+    return value
+
+
+def _checked_prox(regularizer, rows, t, like):
+    def prox(v):
+        return regularizer.prox(v, t)
+
+    what = f"prox(v, {t})"
+    z = _called(regularizer, what, prox, rows, like)
+    if z.shape != rows.shape:
+        raise ValueError(
+            f"regularizer={regularizer!r}: {what} has shape {z.shape} for codes v of shape {rows.shape}, "
+            "but must keep the shape."
+        )
+    if not np.isfinite(z).all():
+        raise ValueError(f"regularizer={regularizer!r}: {what} gives NaN or infinite codes for ordinary codes v.")
+    _check_rows_are_independent(regularizer, what, prox, rows, like, z)
+    return z
+
+
+def _check_rows_are_independent(regularizer, what, function, rows, like, found):
+    alone = np.concatenate([_called(regularizer, what, function, row[None], like) for row in rows])
+    if not np.allclose(alone, found, rtol=1e-3, atol=1e-5):
+        raise ValueError(f"regularizer={regularizer!r}: {what} of a sample depends on the other samples of its batch.")
+
+
+def _called(regularizer, what, function, rows, like):
+    """The function of a copy of the rows, as a NumPy array in float64."""
+    given = to_device_of(rows.copy(), like)
+    before = to_numpy(given).copy()
+    found = function(given)
+    if not hasattr(found, "shape"):
+        raise TypeError(f"regularizer={regularizer!r}: {what} is {type(found).__name__}, but must be an array.")
+    if not np.array_equal(to_numpy(given), before):
+        raise ValueError(f"regularizer={regularizer!r}: {what} writes into the codes that it is given.")
+    return to_numpy(found).astype(np.float64)

@@ -9,7 +9,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skrlv import ConvSparseCoder
-from skrlv.learning import update_kernels
 from skrlv.models.signals import crops, pooled
 
 SHAPES = {  # n_axes, signal shape, kernel size
@@ -134,49 +133,6 @@ def test_kernels_that_nothing_uses_become_what_is_missing(rng):
     assert model.n_resampled_ >= 1
     gram = np.abs(model.components_ @ model.components_.T)
     assert gram[np.triu_indices(3, 1)].max() < 0.999
-
-
-def test_update_is_the_minimum_over_each_kernel_in_the_ball(rng):
-    """Against gradient descent on the table of lags, for one kernel, inside and on the edge of the ball."""
-    from skrlv.decoders import ConvolutionalDictionary
-    from skrlv.learning import convolution_statistics
-
-    kernels, spatial = rng.standard_normal((1, 3, 4, 2)), (12, 11)
-    z = rng.standard_normal((2, 10, 8, 1)) * (rng.random((2, 10, 8, 1)) < 0.2)
-    for size in (0.1, 1.0, 10.0):
-        y = ConvolutionalDictionary(size * kernels, spatial)(z) + 0.1 * rng.standard_normal((2, *spatial, 2))
-        found = convolution_statistics(y, z, (3, 4))
-        row = update_kernels(np.zeros((1, 24)), found["ZtZ"], found["ZtY"])
-        decoder = ConvolutionalDictionary(row.reshape(1, 3, 4, 2), spatial)
-        slope = decoder.vjp(z, decoder(z) - y)[1]["kernels"].reshape(-1)
-        inside = np.linalg.norm(row) < 1.0 - 1e-9
-        multiplier = 0.0 if inside else -slope @ row[0]
-        assert multiplier >= 0.0
-        assert np.linalg.norm(row) <= 1.0 + 1e-9
-        np.testing.assert_allclose(slope, -multiplier * row[0], atol=1e-8 * np.abs(found["ZtY"]).max())
-
-
-def test_statistics_are_the_sums_they_say(rng):
-    from skrlv.learning import convolution_statistics
-
-    y, z = rng.standard_normal((3, 9, 8, 2)), rng.standard_normal((3, 7, 5, 4))
-    z[rng.random(z.shape) < 0.7] = 0.0
-    found = convolution_statistics(y, z, (3, 4))
-    for i in range(4):
-        for u in np.ndindex(3, 4):
-            there = y[:, u[0] : u[0] + 7, u[1] : u[1] + 5]
-            np.testing.assert_allclose(found["ZtY"][(i, *u)], np.einsum("npq,npqc->c", z[..., i], there), atol=1e-12)
-        for j in range(4):
-            for d in np.ndindex(5, 7):
-                shift = d[0] - 2, d[1] - 3
-                moved = np.zeros((3, 7, 5))
-                a = slice(max(0, shift[0]), 7 + min(0, shift[0])), slice(max(0, shift[1]), 5 + min(0, shift[1]))
-                b = slice(max(0, -shift[0]), 7 - max(0, shift[0])), slice(max(0, -shift[1]), 5 - max(0, shift[1]))
-                if a[0].stop > a[0].start and a[1].stop > a[1].start:
-                    moved[:, b[0], b[1]] = z[:, a[0], a[1], j]
-                assert found["ZtZ"][(i, j, *d)] == pytest.approx(np.sum(z[..., i] * moved), abs=1e-12)
-    np.testing.assert_allclose(found["usage"], np.count_nonzero(z, axis=(0, 1, 2)) / 12)
-    assert found["count"] == 3 * 35 / 12
 
 
 def test_positive_codes(images):

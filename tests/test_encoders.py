@@ -9,6 +9,7 @@ from scipy.linalg import null_space
 
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ALISTA, LISTA, HyperLISTA, ShrinkageEncoder, StepLISTA, TanhEncoder, analytic_weights
+from skrlv.encoders.analytic import shrunk_but_largest
 from skrlv.energy import Energy
 from skrlv.inference import ista
 from skrlv.regularizers import L1
@@ -109,17 +110,60 @@ def test_untrained_lista_is_ista(n_layers, tied, positive, rng):
         np.testing.assert_allclose(encoder(y), wanted, rtol=0, atol=1e-12)
 
 
+def in_unit(encoder, unit):
+    """The same encoder for data and codes in another unit."""
+    dtype = next(iter(encoder.parameters.values())).dtype
+    scales = {name: dtype.type(scale) for name, scale in encoder.scales(unit, unit).items()}
+    other = encoder.with_parameters({name: encoder.parameters[name] * scale for name, scale in scales.items()})
+    return dataclasses.replace(other, lmbda=unit * encoder.lmbda) if isinstance(encoder, StepLISTA) else other
+
+
 @pytest.mark.parametrize("encoder", ALL)
-def test_other_units_of_the_data_are_other_units_of_the_parameters(encoder, rng):
-    """Parameters in the unit of the data change with it; then codes do too."""
-    y = rng.standard_normal((N, M))
-    other = encoder.with_parameters(
-        {name: encoder.parameters[name] * scale for name, scale in encoder.scales(1e3, 1e3).items()}
-    )
-    if isinstance(encoder, StepLISTA):
-        other = StepLISTA(encoder.atoms, 1e3 * encoder.lmbda, encoder.steps, encoder.positive)
-    if isinstance(encoder, TanhEncoder | ShrinkageEncoder | LISTA | ALISTA | StepLISTA | HyperLISTA):
-        np.testing.assert_allclose(other(1e3 * y), 1e3 * encoder(y), rtol=1e-9, atol=1e-9)
+@pytest.mark.parametrize(("dtype", "exponents"), [(np.float64, (-500, -1, 500)), (np.float32, (-100, 1, 100))])
+def test_no_bit_of_codes_or_gradients_depends_on_the_unit_of_the_data(encoder, dtype, exponents, rng):
+    encoder = moved(encoder, rng).mapped(lambda value: value.astype(dtype))
+    y, dz = (rng.standard_normal((N, width)).astype(dtype) for width in (M, K))
+    z, tape = encoder.forward(y)
+    gradients = encoder.vjp(tape, dz)
+    assert z.any()
+    for unit in (2.0**exponent for exponent in exponents):
+        other = in_unit(encoder, unit)
+        codes, tape = other.forward(dtype(unit) * y)
+        np.testing.assert_array_equal(codes / dtype(unit), z)
+        for name, gradient in other.vjp(tape, dz / dtype(unit)).items():
+            np.testing.assert_array_equal(gradient * dtype(other.scales(unit, unit)[name]), gradients[name])
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_sums_over_entries_do_not_overflow(positive):
+    """HyperLISTA's thresholds are sums of errors, which float32 may hold though it does not hold the sums."""
+    encoder = HyperLISTA.unrolled(Dictionary(np.eye(64)), 0.0, 3, positive=positive)
+    encoder = encoder.with_parameters({"factors": np.array([1e-3, 0.01, 30.0])}).mapped(lambda v: v.astype(np.float32))
+    y = np.full((2, 64), 1e38, dtype=np.float32)
+    z = encoder(y)
+    np.testing.assert_allclose(z, 1e38 * encoder(y / np.float32(1e38)), rtol=1e-5)
+
+
+def test_entries_that_are_let_through():
+    """The largest ones above the threshold; ties pass together, and a number that is NaN lets none through."""
+    v = np.array([[3.0, -2.0, 2.0, 0.5, -4.0]])
+    for n_passed, signed, positive in (
+        (0.0, [2, -1, 1, 0, -3], [2, 0, 1, 0, 0]),
+        (1.0, [2, -1, 1, 0, -4], [3, 0, 1, 0, 0]),
+        (3.0, [3, -2, 2, 0, -4], [3, 0, 2, 0, 0]),
+        (5.0, [3, -2, 2, 0, -4], [3, 0, 2, 0, 0]),
+        (np.nan, [2, -1, 1, 0, -3], [2, 0, 1, 0, 0]),
+    ):
+        for only_positive, expected in ((False, signed), (True, positive)):
+            z, shrunk = shrunk_but_largest(v, 1.0, np.array([n_passed]), only_positive)
+            np.testing.assert_array_equal(z, [expected])
+            np.testing.assert_array_equal((z != 0) & (shrunk == 0), (z == v))
+
+
+def test_shares_above_one_let_all_through(rng):
+    decoder, y = Dictionary(unit_atoms(rng)), rng.standard_normal((N, M))
+    whole = dataclasses.replace(ALISTA.unrolled(decoder, 0.1, 2), growth=1.0, most=1.0)
+    np.testing.assert_array_equal(dataclasses.replace(whole, growth=9.0, most=2.0)(y), whole(y))
 
 
 @pytest.mark.parametrize("encoder", UNROLLED)
@@ -175,3 +219,16 @@ def test_analytic_weights_are_where_iterations_lead(mean_free, rng):
         seen = atoms @ mine, atoms @ theirs
         np.testing.assert_allclose(*seen, rtol=1e-4, atol=1e-4)
         assert np.sum(seen[0] ** 2) <= np.sum(seen[1] ** 2) + 1e-12
+
+
+@pytest.mark.parametrize("exponent", [-700, -300, 300, 700])
+def test_analytic_weights_are_in_the_inverse_unit_of_the_atoms(exponent, rng):
+    atoms, unit = unit_atoms(rng), 2.0**exponent
+    np.testing.assert_array_equal(analytic_weights(unit * atoms) * unit, analytic_weights(atoms))
+
+
+def test_analytic_weights_of_a_zero_atom(rng):
+    atoms = unit_atoms(rng)
+    atoms[4] = 0.0
+    with pytest.raises(ValueError, match="zero atom in row 4"):
+        analytic_weights(atoms)

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
 from sklearn.exceptions import NotFittedError
 
+from skrlv import preprocessing
 from skrlv.preprocessing import LocalContrastNormalizer
 
 
@@ -90,6 +91,9 @@ def test_flat_images_stay_flat():
         ({}, np.full((2, 4, 4), np.nan), "NaN"),
         ({}, [np.ones((4, 4)), np.full((3, 3), np.inf)], r"X\[1\]"),
         ({}, np.full((2, 4, 4), 1e200), "overflow"),
+        ({}, np.full((2, 4, 4), 1e-200), "vanish"),
+        ({}, np.ma.MaskedArray(np.ones((2, 4, 4)), mask=np.eye(4)[None] * [[[1]], [[0]]]), "masked entries"),
+        ({}, [np.ones((4, 4)), np.ma.MaskedArray(np.ones((4, 4)), mask=np.eye(4))], "masked entries"),
     ],
 )
 def test_wrong_input_is_told(params, X, message):
@@ -106,3 +110,41 @@ def test_wrong_input_is_told(params, X, message):
 def test_rounding_of_a_flat_image_is_no_contrast(dtype, level):
     X = np.full((2, 16, 16), level, dtype=dtype)
     assert np.abs(LocalContrastNormalizer().fit_transform(X)).max() <= 0.05
+
+
+@pytest.mark.parametrize("where", ["validate_data", "_mean_floor", "_largest"])
+def test_an_interrupt_leaves_all_as_it_was(where, photos, monkeypatch):
+    function = getattr(preprocessing, where)
+
+    def interrupted(*args, **kwargs):
+        function(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    fresh, fitted = LocalContrastNormalizer(), LocalContrastNormalizer().fit(photos)
+    before = dict(vars(fitted))
+    monkeypatch.setattr(preprocessing, where, interrupted)
+    for model in (fresh, fitted):
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(3.0 * photos[:, :20])
+    assert vars(fresh) == vars(LocalContrastNormalizer())
+    assert vars(fitted) == before
+
+
+def test_a_list_of_images_has_no_number_of_features(photos):
+    normalizer = LocalContrastNormalizer().fit(photos)
+    assert normalizer.n_features_in_ == photos[0].size
+    assert not hasattr(normalizer.fit(list(photos)), "n_features_in_")
+
+
+@pytest.mark.parametrize("exponent", [-400, -40, 40, 400])
+def test_normalised_images_have_no_unit(exponent, photos):
+    expected = LocalContrastNormalizer().fit_transform(photos)
+    np.testing.assert_array_equal(LocalContrastNormalizer().fit_transform(2.0**exponent * photos), expected)
+
+
+def test_nothing_of_the_caller_is_written(photos):
+    X = photos.copy()
+    X.flags.writeable = False
+    LocalContrastNormalizer().fit(X).transform(X)
+    LocalContrastNormalizer().fit(list(X)).transform(list(X))
+    np.testing.assert_array_equal(X, photos)

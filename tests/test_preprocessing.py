@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_checks import NOT_GENERATED
 
-from skrlv import SparseCoder
+from skrlv import SparseCoder, preprocessing
 from skrlv.datasets import load_natural_patches
 from skrlv.preprocessing import PatchWhitener
 
@@ -189,3 +189,67 @@ def test_atoms_of_whitened_patches_are_local_and_pca_is_not():
         return np.median(np.sort(rows**2, axis=1)[:, 48:].sum(axis=1))
 
     assert concentration(atoms) > 0.85 > 0.8 > concentration(linear)
+
+
+def interrupted(function):
+    """Runs it, and then Ctrl-C comes."""
+
+    def run(*args, **kwargs):
+        function(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    return run
+
+
+@every_whitener
+@pytest.mark.parametrize("where", ["validate_data", "_rounding", "_largest", "_check_image_shape"])
+def test_an_interrupt_leaves_all_as_it_was(whitener, where, patches, monkeypatch):
+    fresh, fitted = clone(whitener), clone(whitener).fit(patches)
+    before, expected = dict(vars(fitted)), fitted.transform(patches)
+    monkeypatch.setattr(preprocessing, where, interrupted(getattr(preprocessing, where)))
+    for model in (fresh, fitted):
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(3.0 * patches[:, ::-1] + 1.0)
+    monkeypatch.undo()
+    assert vars(fresh) == vars(clone(whitener))
+    assert vars(fitted).keys() == before.keys()
+    assert all(vars(fitted)[name] is value for name, value in before.items())
+    np.testing.assert_array_equal(fitted.transform(patches), expected)
+
+
+@every_whitener
+def test_nothing_of_the_caller_is_written(whitener, patches):
+    X = patches.copy()
+    X.flags.writeable = False
+    model = clone(whitener).fit(X)
+    white = model.transform(X)
+    white.flags.writeable = False
+    model.inverse_transform(white)
+    np.testing.assert_array_equal(X, patches)
+
+
+@every_whitener
+@pytest.mark.parametrize("exponent", [-400, -300, -30, 30, 300, 400])
+def test_whitened_patches_have_no_unit(whitener, exponent, patches):
+    unit = 2.0**exponent
+    model, same = clone(whitener).fit(patches), clone(whitener).fit(unit * patches)
+    np.testing.assert_allclose(same.transform(unit * patches), model.transform(patches), rtol=1e-9, atol=1e-9)
+    white = model.transform(patches)
+    np.testing.assert_allclose(same.inverse_transform(white) / unit, model.inverse_transform(white), atol=1e-9)
+
+
+@every_whitener
+@pytest.mark.parametrize(("unit", "message"), [(1e200, "overflow"), (1e-200, "vanish")])
+def test_data_whose_squares_leave_the_range_are_refused(whitener, unit, message, patches):
+    with pytest.raises(ValueError, match=message):
+        clone(whitener).fit(unit * patches)
+
+
+@every_whitener
+def test_masked_entries_are_refused(whitener, patches):
+    model = clone(whitener).fit(np.ma.MaskedArray(patches, mask=False))
+    hidden = np.ma.MaskedArray(patches, mask=patches > 0.5)
+    for call in (clone(whitener).fit, model.transform, model.inverse_transform):
+        with pytest.raises(ValueError, match="X has masked entries"):
+            call(hidden)
+    np.testing.assert_array_equal(model.transform(np.ma.MaskedArray(patches)), model.transform(patches))

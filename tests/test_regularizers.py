@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer, StandardNormal
+from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer, StandardNormal, check_regularizer
 
 WEIGHTS = np.array([0.5, 2.0])
 INSTANCES = [
@@ -40,7 +40,8 @@ def test_every_regularizer_is_tested():
     def leaves(kind):
         return {kind} if not kind.__subclasses__() else set().union(*map(leaves, kind.__subclasses__()))
 
-    assert leaves(Regularizer) == {type(R) for R in INSTANCES}
+    ours = {kind for kind in leaves(Regularizer) if kind.__module__.startswith("skrlv.")}  # tests make their own
+    assert ours == {type(R) for R in INSTANCES}
 
 
 @every_regularizer
@@ -149,3 +150,85 @@ def test_l1_ratio_out_of_range(wrong):
 def test_group_size_out_of_range(wrong):
     with pytest.raises(ValueError, match="group_size"):
         GroupL1(group_size=wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weights_that_the_dtype_does_not_hold_give_no_nan(dtype):
+    R, z = L1(weights=[1.0, 1e300]), np.array([[3.0, 0.0]], dtype=dtype)
+    assert R(z)[0] == 3.0
+    np.testing.assert_array_equal(R.prox(z + dtype(0.5), 0.25), [[3.25, 0.0]])
+    np.testing.assert_array_equal(R.prox(z + dtype(0.5), 0.0), z + dtype(0.5))
+
+
+@every_regularizer
+@pytest.mark.parametrize("n_components", [1, 2, 3, 4, 200])
+@pytest.mark.parametrize("library", ["numpy", "array_api_strict", "torch"])
+def test_regularizers_that_are_right_pass_the_check(R, n_components, library):
+    xp = pytest.importorskip(library)
+    if getattr(R, "weights", None) is not None:
+        R = L1(R.positive, np.linspace(0.0, 2.0, n_components))
+    for dtype in (xp.float32, xp.float64):
+        check_regularizer(R, n_components, like=xp.zeros(1, dtype=dtype))
+    check_regularizer(R, n_components)
+
+
+class Huber(Regularizer):
+    """A regularizer of a user's own, right as it is; subclasses get one thing wrong."""
+
+    def __call__(self, z):
+        return np.sum(np.where(np.abs(z) < 1.0, 0.5 * z**2, np.abs(z) - 0.5), axis=-1)
+
+    def prox(self, v, t):
+        return np.where(np.abs(v) < 1.0 + t, v / (1.0 + t), v - t * np.sign(v))
+
+
+WRONG = {
+    "of all samples together": (
+        {"__call__": lambda self, z: np.sum(np.abs(z))},
+        r"the value of codes of shape \(3, 5\) has shape \(\).*\(3,\), one number per sample",
+    ),
+    "along the other axis": ({"__call__": lambda self, z: np.sum(np.abs(z), axis=0)}, r"has shape \(5,\)"),
+    "per entry": ({"__call__": lambda self, z: np.abs(z)}, r"has shape \(3, 5\)"),
+    "NaN": ({"__call__": lambda self, z: np.sum(z / z, axis=-1)}, "value of ordinary codes is NaN"),
+    "minus infinity": ({"__call__": lambda self, z: np.sum(np.log(np.abs(z)), axis=-1)}, "minus infinity"),
+    "mixed samples": (
+        {"__call__": lambda self, z: np.sum(np.abs(z), axis=-1) * np.max(np.abs(z))}, "value of a sample depends",
+    ),
+    "another shape of prox": ({"prox": lambda self, v, t: v[:, :-1]}, r"prox\(v, 0.0\) has shape \(3, 4\)"),
+    "prox sums": ({"prox": lambda self, v, t: np.sum(v, axis=-1)}, r"has shape \(3,\) for codes v of shape \(3, 5\)"),
+    "prox is NaN": ({"prox": lambda self, v, t: v / np.abs(v) * np.abs(v)}, "gives NaN or infinite codes"),
+    "prox is NaN with a step": ({"prox": lambda self, v, t: np.sqrt(v) if t else v}, r"prox\(v, 0.5\) gives NaN"),
+    "prox mixes samples": (
+        {"prox": lambda self, v, t: v * max(0.0, 1.0 - t / np.linalg.norm(v)) if v.any() else v},
+        r"prox\(v, 0.5\) of a sample depends on the other samples",
+    ),
+    "prox writes": ({"prox": lambda self, v, t: np.multiply(v, 1.0 / (1.0 + t), out=v)}, "writes into the codes"),
+    "prox gives what is forbidden": (
+        {"__call__": lambda self, z: np.where((z < 0).any(axis=-1), np.inf, np.sum(z, axis=-1))},
+        "gives codes whose value is infinite",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
+@pytest.mark.parametrize(("methods", "message"), WRONG.values(), ids=WRONG)
+def test_a_regularizer_that_is_wrong_is_refused(methods, message):
+    check_regularizer(Huber(), 5)
+    with pytest.raises(ValueError, match=message):
+        check_regularizer(type("Mine", (Huber,), methods)(), 5)
+
+
+@pytest.mark.parametrize("n_components", [1, 3, 4])
+def test_an_axis_mistaken_for_another_is_found_whatever_the_number_of_atoms(n_components):
+    with pytest.raises(ValueError, match="must have shape"):
+        check_regularizer(type("Mine", (Huber,), {"__call__": lambda self, z: np.abs(z).sum(axis=0)})(), n_components)
+
+
+def test_what_is_no_regularizer_is_refused():
+    for wrong in ("l1", None, L1, lambda z: z):
+        with pytest.raises(TypeError, match=r"must be an instance of skrlv\.regularizers\.Regularizer"):
+            check_regularizer(wrong, 5)
+    with pytest.raises(TypeError, match="the value is float, but must be an array"):
+        check_regularizer(type("Mine", (Huber,), {"__call__": lambda self, z: float(np.sum(z))})(), 5)
+    with pytest.raises(TypeError, match=r"prox\(v, 0.0\) is list"):
+        check_regularizer(type("Mine", (Huber,), {"prox": lambda self, v, t: v.tolist()})(), 5)

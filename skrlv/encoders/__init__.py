@@ -1,4 +1,4 @@
-"""Floor 2: Enc, the prediction of the code from the data."""
+"""Encoders Enc, which predict the code from the data."""
 
 from skrlv.encoders.analytic import ALISTA, HyperLISTA, analytic_weights
 from skrlv.encoders.convolution import ConvolutionalEncoder

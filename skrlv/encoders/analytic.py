@@ -1,4 +1,4 @@
-r"""Unrolled encoders whose matrices follow from the dictionary, so that a few numbers are all there is to learn."""
+r"""Unrolled encoders whose matrices are computed from the dictionary; only a few numbers are learned."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,16 +9,16 @@ import numpy as np
 from skrlv._arrays import device, double, full, namespace, soft_threshold, to_device_of, to_numpy, zeros
 from skrlv.encoders.encoder import Encoder
 
-_LONGEST = 1.9  # step times the norm of D B^T; beyond 2 steps lead away
+_MAX_STEP = 1.9  # times the spectral norm of D B^T; the iteration diverges beyond 2
 
 
 def analytic_weights(atoms):
-    r"""The matrix that mixes atoms up the least, in closed form.
+    r"""The matrix whose rows are least coherent with the other atoms, in closed form.
 
     .. math:: \min_B \sum_{i \ne j} (d_j \cdot b_i)^2 \quad \text{with} \quad d_i \cdot b_i = 1
 
-    With :math:`M = (D^T D)^{-1}` it is :math:`b_i = M d_i / (d_i \cdot M d_i)`; the pseudo-inverse takes the place
-    of M where the atoms do not span all features, as those of mean-free patches.
+    With :math:`M = (D^T D)^{-1}` the solution is :math:`b_i = M d_i / (d_i \cdot M d_i)`. If the atoms do not span all
+    features, as for patches without their mean, M is the pseudo-inverse.
 
     Parameters
     ----------
@@ -30,26 +30,34 @@ def analytic_weights(atoms):
     array of shape (n_components, n_features)
         The rows b_i, in the library and dtype of atoms; computed in float64.
 
+    Raises
+    ------
+    ValueError
+        If an atom is zero.
+
     References
     ----------
     Liu, Chen, Wang, Yin, ALISTA: Analytic Weights Are As Good As Learned Weights in LISTA, 2019, who iterate.
     """
     d = to_numpy(atoms).astype(np.float64)
-    if not d.any(axis=1).all():
-        raise ValueError("analytic_weights: an atom is zero.")
+    zero = np.flatnonzero(~d.any(axis=1))
+    if zero.size:
+        raise ValueError(f"atoms has a zero atom in row {zero[0]}, but analytic weights need atoms that are not zero.")
+    exponent = int(np.frexp(np.abs(d).max())[1])
+    d = np.ldexp(d, -exponent)  # products of entries neither overflow nor vanish
     solved = d @ np.linalg.pinv(d.T @ d, hermitian=True)
-    return to_device_of(solved / np.sum(solved * d, axis=1, keepdims=True), atoms)
+    return to_device_of(np.ldexp(solved / np.sum(solved * d, axis=1, keepdims=True), -exponent), atoms)
 
 
 @dataclass(frozen=True, eq=False)
 class ALISTA(Encoder):
-    r"""Analytic LISTA: the matrix comes in closed form, a step and a threshold per layer are learned.
+    r"""Analytic LISTA: the matrices are given in closed form; a step and a threshold per layer are learned.
 
     .. math:: z_t = \mathrm{sh}^{p_t}_{\theta_t}(z_{t-1} - \gamma_t B (D^T z_{t-1} - y)), \quad z_{-1} = 0
 
-    :math:`\mathrm{sh}^p` lets the largest entries, a share p of all, through as they are where they exceed the
-    threshold: large entries are likely right, and shrinking them would be an error. Layer t lets through a share
-    min(t ``growth``, ``most``).
+    :math:`\mathrm{sh}^p` is soft thresholding with support selection: of the entries above the threshold, the largest
+    ones, at most a share p of all entries, are not shrunk, since large entries are likely to belong to the support.
+    In layer t this share is min(t ``growth``, ``most``).
 
     Parameters
     ----------
@@ -63,8 +71,10 @@ class ALISTA(Encoder):
         :math:`\theta \ge 0`.
     positive : bool, default=False
         Whether codes are non-negative.
-    growth, most : float, default=0.012 and 0.12
-        Shares of entries, as above.
+    growth : float, default=0.012
+        Growth of the share p per layer.
+    most : float, default=0.12
+        Maximum of the share p.
 
     References
     ----------
@@ -81,9 +91,9 @@ class ALISTA(Encoder):
 
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False):
-        """Steps of one, shorter where the atoms are coherent, and the threshold that the L1 norm asks for."""
+        """Steps of one, or shorter if the atoms are coherent, and the thresholds of the L1 norm for these steps."""
         atoms, analytic = decoder.atoms, analytic_weights(decoder.atoms)
-        step = min(1.0, _LONGEST / np.linalg.norm(to_numpy(atoms @ analytic.T), 2))
+        step = min(1.0, _MAX_STEP / np.linalg.norm(to_numpy(atoms @ analytic.T), 2))
         threshold = step * lmbda / float(to_numpy(decoder.squared_norms).mean())
         numbers = {
             name: full((n_layers + 1,), value, like=atoms)
@@ -97,17 +107,17 @@ class ALISTA(Encoder):
 
     @cached_property
     def _mixing(self):
-        """D B^T: how much of each atom the analytic weights see in each."""
+        """D B^T: inner products of the atoms with the analytic weights."""
         return self.atoms @ self.analytic.T
 
-    def forward(self, y, begun=None):
-        """``begun``: codes to go on from, and how many layers are behind them."""
+    def forward(self, y, start=None):
+        """Run the layers; ``start`` is None or (codes of the first layers, how many these are)."""
         drive, tape = y @ self.analytic.T, []
-        z, first = (zeros(drive.shape, like=drive), 0) if begun is None else begun
+        z, first = (zeros(drive.shape, like=drive), 0) if start is None else start
         k = drive.shape[-1]
         for t in range(first, self.n_layers + 1):
             slope = z @ self._mixing - drive if t else -drive
-            passed = full((y.shape[0],), round(k * min(t * self.growth, self.most)), like=y)
+            passed = full((y.shape[0],), round(k * min(t * self.growth, self.most, 1.0)), like=y)
             z, shrunk = shrunk_but_largest(z - self.steps[t] * slope, self.thresholds[t], passed, self.positive)
             tape.append((slope, z, shrunk))
         return z, (first, tape)
@@ -133,7 +143,7 @@ class ALISTA(Encoder):
     def non_negative(self):
         return ("steps", "thresholds")
 
-    grows = True  # each layer can learn when those before it have
+    grows = True  # layers can be learned one after the other
 
     @property
     def units(self):
@@ -142,15 +152,15 @@ class ALISTA(Encoder):
 
 @dataclass(frozen=True, eq=False)
 class HyperLISTA(Encoder):
-    r"""ALISTA with momentum whose numbers follow from each sample, but for three factors.
+    r"""ALISTA with momentum; steps and thresholds are computed for each sample, and three factors are learned.
 
     .. math::
         z_t &= \mathrm{sh}^{p_t}_{\theta_t}\bigl(z_{t-1} - B (D^T z_{t-1} - y) + \beta_t (z_{t-1} - z_{t-2})\bigr) \\
         \theta_t &= c_1 \mu \|r_t\|_1, \quad \beta_t = c_2 \mu \|z_{t-1}\|_0, \quad
         p_t = c_3 \log(\|r_0\|_1 / \|r_t\|_1)
 
-    Here :math:`r_t = D^+ (D^T z_{t-1} - y)` is the error as far as the data tell it, :math:`\mu` the largest
-    :math:`|d_j \cdot b_i|, i \ne j`, and p a number of entries between 0 and all.
+    Here :math:`r_t = D^+ (D^T z_{t-1} - y)` is the part of the code's error that the data determine, :math:`\mu` is the
+    largest :math:`|d_j \cdot b_i|, i \ne j`, and p is a number of entries, from 0 to all. The factors have no unit.
 
     Parameters
     ----------
@@ -159,7 +169,7 @@ class HyperLISTA(Encoder):
     factors : array of shape (3,)
         :math:`c \ge 0`.
     n_layers : int
-        One less than there are shrinkages, at least 0.
+        Number of thresholdings less one, at least 0.
     positive : bool, default=False
         Whether codes are non-negative.
 
@@ -176,55 +186,59 @@ class HyperLISTA(Encoder):
 
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False):
-        """Factors to begin a search from; lmbda plays no part."""
+        """The initial factors of a search; lmbda is not used."""
         atoms = decoder.atoms
         factors = namespace(atoms).asarray([0.1, 0.01, 30.0], dtype=atoms.dtype, device=device(atoms))
         return cls(atoms, analytic_weights(atoms), factors, n_layers, positive)
 
     @cached_property
     def _matrices(self):
-        """D B^T, the coherence of D and B, D's pseudo-inverse, and D times it."""
+        """D B^T, the coherence of D and B, the pseudo-inverse of D, and D times it."""
         xp = namespace(self.atoms)
         mixing = self.atoms @ self.analytic.T
         eye = xp.eye(mixing.shape[0], dtype=mixing.dtype, device=device(mixing))
         inverse = to_device_of(np.linalg.pinv(to_numpy(self.atoms).astype(np.float64)), self.atoms)
         return mixing, float(xp.max(xp.abs(mixing * (1.0 - eye)))), inverse, self.atoms @ inverse
 
+    @property
+    def _share(self):
+        """A power of two by which entries are multiplied before they are summed, so that no sum overflows."""
+        return 2.0 ** -(self.atoms.shape[0] - 1).bit_length()
+
     def forward(self, y):
         xp = namespace(y)
         mixing, mu, inverse, projection = self._matrices
-        drive, seen = y @ self.analytic.T, y @ inverse
-        k, whole = drive.shape[-1], xp.sum(xp.abs(seen), axis=-1)
+        drive, seen, share = y @ self.analytic.T, y @ inverse, self._share
+        k, first_length = drive.shape[-1], xp.sum(xp.abs(seen) * share, axis=-1)
         z = before = zeros(drive.shape, like=drive)
         tape = []
         for _ in range(self.n_layers + 1):
             error = z @ projection - seen
-            left = xp.sum(xp.abs(error), axis=-1)
+            length = xp.sum(xp.abs(error) * share, axis=-1)  # the L1 norm times share
             used = xp.sum(xp.astype(z != 0, z.dtype), axis=-1)
-            passed = self.factors[2] * _log_of_ratio(whole, left)
+            n_passed = xp.round(self.factors[2] * _log_of_ratio(first_length, length))
             momentum = z - before
             v = z - (z @ mixing - drive) + (self.factors[1] * mu * used)[:, None] * momentum
             before = z
-            z, shrunk = shrunk_but_largest(
-                v, (self.factors[0] * mu * left)[:, None], xp.clip(xp.round(passed), 0.0, float(k)), self.positive
-            )
-            tape.append((error, left, used, momentum, z, shrunk))
+            threshold = (self.factors[0] * mu / share * length)[:, None]
+            z, shrunk = shrunk_but_largest(v, threshold, xp.clip(n_passed, 0.0, float(k)), self.positive)
+            tape.append((error, length, used, momentum, z, shrunk))
         return z, tape
 
     def vjp(self, tape, dz):
-        """The count of entries let through moves in steps: c_3 has no slope."""
+        """The number of entries that are not shrunk is piecewise constant, so that c_3 has gradient zero."""
         xp = namespace(dz)
         mixing, mu, _, projection = self._matrices
         first = second = xp.zeros_like(self.factors[0])
-        older = xp.zeros_like(dz)  # the gradient at the code before, by way of the momentum
-        for error, left, used, momentum, z, shrunk in reversed(tape):
+        older = xp.zeros_like(dz)  # the gradient at the code of the layer before, through the momentum
+        for error, length, used, momentum, z, shrunk in reversed(tape):
             dv = xp.where(z != 0, dz, xp.zeros_like(dz))
-            heights = -xp.sum(dv * xp.sign(z) * shrunk, axis=-1)
-            pushed = (self.factors[1] * mu * used)[:, None] * dv
-            first = first + mu * xp.sum(heights * left)
+            at_threshold = -xp.sum(dv * xp.sign(z) * shrunk, axis=-1)
+            at_before = (self.factors[1] * mu * used)[:, None] * dv
+            first = first + mu / self._share * xp.sum(at_threshold * length)
             second = second + mu * xp.sum(used * xp.sum(dv * momentum, axis=-1))
-            slope = (self.factors[0] * mu * heights)[:, None] * xp.sign(error)
-            dz, older = dv - dv @ mixing.T + pushed + slope @ projection.T + older, -pushed
+            slope = (self.factors[0] * mu * at_threshold)[:, None] * xp.sign(error)
+            dz, older = dv - dv @ mixing.T + at_before + slope @ projection.T + older, -at_before
         return {"factors": xp.stack([first, second, xp.zeros_like(first)])}
 
     @property
@@ -235,28 +249,44 @@ class HyperLISTA(Encoder):
     def non_negative(self):
         return ("factors",)
 
-    grows = False  # the same numbers for all layers
+    grows = False  # all layers share their numbers
 
 
 def shrunk_but_largest(v, t, n_passed, positive):
-    """v shrunk by t; of each row the n_passed largest stay as they are where they exceed t. And where t was taken off.
+    """Soft thresholding of v at t that leaves the n_passed largest entries of a row as they are, if they exceed t.
 
-    Thresholds are a number or of shape (n_samples, 1), n_passed of shape (n_samples,); entries as large as the last one
-    that passes pass too.
+    Parameters
+    ----------
+    v : array of shape (n_samples, n_components)
+        Entries.
+    t : number or array of shape (n_samples, 1)
+        Threshold.
+    n_passed : array of shape (n_samples,)
+        Whole numbers from 0 to n_components; NaN counts as 0. Entries of equal magnitude pass together.
+    positive : bool
+        Whether codes are non-negative.
+
+    Returns
+    -------
+    z : array of shape (n_samples, n_components)
+        The code.
+    shrunk : array of shape (n_samples, n_components)
+        1 at entries that were thresholded, 0 at those left as they were.
     """
     xp = namespace(v)
-    shrunk = soft_threshold(v, t, positive)
+    thresholded = soft_threshold(v, t, positive)
     height = v if positive else xp.abs(v)
     k = v.shape[-1]
     ranked = xp.sort(height, axis=-1)
-    wanted = xp.astype(xp.clip(n_passed, 1.0, float(k)), xp.int64)
-    cut = xp.take_along_axis(ranked, (k - wanted)[:, None], axis=-1)
-    through = (height >= cut) & (n_passed[:, None] >= 1.0) & (height > t)
-    return xp.where(through, v, shrunk), xp.astype(~through, v.dtype)
+    some = n_passed >= 1.0
+    wanted = xp.where(some, n_passed, full(n_passed.shape, 1.0, like=n_passed))  # NaN has no place in a row
+    cut = xp.take_along_axis(ranked, (k - xp.astype(wanted, xp.int64))[:, None], axis=-1)
+    through = (height >= cut) & some[:, None] & (height > t)
+    return xp.where(through, v, thresholded), xp.astype(~through, v.dtype)
 
 
-def _log_of_ratio(whole, left):
-    """log(whole / left), for rows of zeros and perfect codes too."""
-    xp = namespace(whole)
-    tiny = xp.finfo(whole.dtype).tiny
-    return xp.astype(xp.log(double(xp.clip(whole, min=tiny))) - xp.log(double(xp.clip(left, min=tiny))), whole.dtype)
+def _log_of_ratio(a, b):
+    """log(a / b) for a, b >= 0, finite at 0 too."""
+    xp = namespace(a)
+    tiny = xp.finfo(xp.float64).tiny
+    return xp.astype(xp.log(xp.clip(double(a), min=tiny)) - xp.log(xp.clip(double(b), min=tiny)), a.dtype)

@@ -1,4 +1,4 @@
-r"""The encoder of the convolutional sparse autoencoder: one layer of filters, one bend.
+r"""The encoder of the convolutional sparse autoencoder: one layer of filters and an activation.
 
 References
 ----------
@@ -16,9 +16,9 @@ from skrlv.encoders.encoder import Encoder
 
 @dataclass(frozen=True, eq=False)
 class ConvolutionalEncoder(Encoder):
-    r"""A gain per map behind squashed filters, :math:`\mathrm{Enc}(y)_i = g_i \tanh(K_i \star y + b_i)`.
+    r"""One layer of filters with tanh and a gain per map, :math:`\mathrm{Enc}(y)_i = g_i \tanh(K_i \star y + b_i)`.
 
-    The star correlates each filter with the signal, on the positions where it fits.
+    The star is the correlation of the signal with a filter, at the positions where the filter fits.
 
     Parameters
     ----------
@@ -36,24 +36,24 @@ class ConvolutionalEncoder(Encoder):
 
     @classmethod
     def first_step(cls, decoder, data_unit):
-        """Nearly the first step of ISTA without a threshold, for signals whose entries are about ``data_unit``."""
+        """About the first step of ISTA without a threshold, for signals with a root mean square of ``data_unit``."""
         kernels, rows = decoder.kernels, decoder.rows
         length = data_unit * rows.shape[1] ** 0.5
         numbers = (full(rows.shape[:1], value, like=rows) for value in (0.0, length / decoder.lipschitz))
         return cls(kernels / length, *numbers)
 
     def forward(self, y):
-        squashed = namespace(y).tanh(correlate(y, self.kernels) + self.bias)
-        return squashed * self.gain, (y, squashed)
+        activations = namespace(y).tanh(correlate(y, self.kernels) + self.bias)
+        return activations * self.gain, (y, activations)
 
     def vjp(self, tape, dz):
-        y, squashed = tape
-        xp, places = namespace(y), tuple(range(dz.ndim - 1))
-        slope = dz * self.gain * (1.0 - squashed**2)
+        y, activations = tape
+        xp, positions = namespace(y), tuple(range(dz.ndim - 1))
+        slope = dz * self.gain * (1.0 - activations**2)
         return {
             "kernels": tap_products(slope, y, self.kernels.shape[1:-1]),
-            "bias": xp.sum(slope, axis=places),
-            "gain": xp.sum(dz * squashed, axis=places),
+            "bias": xp.sum(slope, axis=positions),
+            "gain": xp.sum(dz * activations, axis=positions),
         }
 
     @property

@@ -1,4 +1,4 @@
-"""What every encoder offers, and the one that predicts nothing."""
+"""The interface of encoders, and the encoder that predicts zero."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
@@ -8,33 +8,33 @@ from skrlv._arrays import namespace, zeros
 
 @dataclass(frozen=True, eq=False)
 class Encoder(ABC):
-    """A feed-forward guess of the code: arrays and numbers."""
+    """A feed-forward prediction of the code, as a dataclass of arrays and numbers."""
 
     @abstractmethod
     def forward(self, y):
-        """Predict and keep what the way back needs: data (n_samples, ...) -> (codes (n_samples, ...), tape)."""
+        """Predict: data (n_samples, ...) -> (codes (n_samples, ...), tape), where `vjp` takes the tape."""
 
     @abstractmethod
     def vjp(self, tape, dz):
-        """Way back: gradient at z -> {parameter name: gradient}, summed over samples."""
+        """Backward pass: gradient in z -> {parameter name: gradient}, summed over samples."""
 
     @property
     @abstractmethod
     def parameters(self):
-        """The learned arrays by name."""
+        """The learned arrays, by name."""
 
     @property
     def non_negative(self) -> tuple[str, ...]:
-        """Names of the parameters that are."""
+        """Names of the parameters that must not be negative."""
         return ()
 
     @property
     def units(self) -> dict[str, tuple[int, int]]:
-        """What parameters are measured in: powers of the unit of data and of codes; pure numbers are left out."""
+        """The unit of each parameter: powers of the units of data and of codes; pure numbers may be left out."""
         return {}
 
     def scales(self, data_unit, code_unit):
-        """The unit of each parameter, by name, where data and codes are in these."""
+        """The unit of each parameter as a number, by name, for data and codes in these units."""
         powers = {name: self.units.get(name, (0, 0)) for name in self.parameters}
         return {name: data_unit**data * code_unit**code for name, (data, code) in powers.items()}
 
@@ -43,12 +43,12 @@ class Encoder(ABC):
         return self.forward(y)[0]
 
     def mapped(self, function):
-        """The same encoder with a function of each of its arrays in its place."""
+        """The same encoder with the function applied to each of its arrays."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: function(value) for name, value in values.items() if getattr(value, "ndim", 0)})
 
     def with_parameters(self, parameters):
-        """The same encoder with other parameters, by name; those that must not be negative are cut at zero."""
+        """The same encoder with other parameters, by name; those that must not be negative are clipped at zero."""
         return replace(self, **{name: self._allowed(name, value) for name, value in parameters.items()})
 
     def _allowed(self, name, value):

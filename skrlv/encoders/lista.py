@@ -1,4 +1,4 @@
-r"""ISTA cut off after a few steps, with what was its matrices, thresholds and steps learned."""
+r"""ISTA truncated after a few steps, with learned matrices, thresholds or step sizes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ class LISTA(Encoder):
 
     .. math:: z_0 = \mathrm{sh}_{\theta}(W y), \qquad z_t = \mathrm{sh}_{\theta}(W y + S z_{t-1}), \quad t = 1..T
 
-    The matrices and thresholds may be one set for all layers, as in the paper, or one per layer.
+    All layers may share their matrices and thresholds, as in the paper, or each may have its own.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class LISTA(Encoder):
     thresholds : array of shape (1 or n_layers + 1, n_components)
         :math:`\theta \ge 0`.
     n_layers : int
-        T, the uses of S, at least 0.
+        T, the number of uses of S, at least 0.
     positive : bool, default=False
         Whether codes are non-negative.
 
@@ -56,14 +56,14 @@ class LISTA(Encoder):
 
     def forward(self, y):
         drive = y @ self.weights[0, ...].T
-        z = soft_threshold(drive, _own(self.thresholds, 0), self.positive)
+        z = soft_threshold(drive, _of_layer(self.thresholds, 0), self.positive)
         tape = [z]
         for t in range(1, self.n_layers + 1):
             if self.weights.shape[0] > 1:
                 drive = y @ self.weights[t, ...].T
-            v = z @ _own(self.lateral, t - 1).T
-            v += drive  # in place: what a pass costs beyond its products is memory
-            z = soft_threshold(v, _own(self.thresholds, t), self.positive)
+            v = z @ _of_layer(self.lateral, t - 1).T
+            v += drive  # in place: beyond its matrix products a layer is bound by memory
+            z = soft_threshold(v, _of_layer(self.thresholds, t), self.positive)
             tape.append(z)
         return z, (y, tape)
 
@@ -74,14 +74,14 @@ class LISTA(Encoder):
         driven = [xp.zeros_like(dz)] * self.weights.shape[0]
         for t in range(self.n_layers, -1, -1):
             dv, thresholds = soft_threshold_vjp(codes[t], dz)
-            gradients["thresholds"][_which(self.thresholds, t), :] += thresholds
-            own = _which(self.weights, t)
-            driven[own] = driven[own] + dv
+            gradients["thresholds"][_index(self.thresholds, t), :] += thresholds
+            used = _index(self.weights, t)
+            driven[used] = driven[used] + dv
             if t > 0:
-                gradients["lateral"][_which(self.lateral, t - 1), :, :] += dv.T @ codes[t - 1]
-                dz = dv @ _own(self.lateral, t - 1)
-        for own, slope in enumerate(driven):
-            gradients["weights"][own, :, :] = slope.T @ y
+                gradients["lateral"][_index(self.lateral, t - 1), :, :] += dv.T @ codes[t - 1]
+                dz = dv @ _of_layer(self.lateral, t - 1)
+        for used, slope in enumerate(driven):
+            gradients["weights"][used, :, :] = slope.T @ y
         return gradients
 
     @property
@@ -99,7 +99,7 @@ class LISTA(Encoder):
 
 @dataclass(frozen=True, eq=False)
 class StepLISTA(Encoder):
-    r"""ISTA with learned steps alone.
+    r"""ISTA with learned step sizes.
 
     .. math:: z_t = \mathrm{sh}_{\gamma_t \lambda}(z_{t-1} - \gamma_t D (D^T z_{t-1} - y)), \quad z_{-1} = 0
 
@@ -134,10 +134,10 @@ class StepLISTA(Encoder):
     def n_layers(self):
         return self.steps.shape[0] - 1
 
-    def forward(self, y, begun=None):
-        """``begun``: codes to go on from, and how many layers are behind them."""
+    def forward(self, y, start=None):
+        """Run the layers; ``start`` is None or (codes of the first layers, how many these are)."""
         gram, drive = self.atoms @ self.atoms.T, y @ self.atoms.T
-        z, first = (zeros(drive.shape, like=drive), 0) if begun is None else begun
+        z, first = (zeros(drive.shape, like=drive), 0) if start is None else start
         tape = []
         for t in range(first, self.n_layers + 1):
             slope = z @ gram - drive if t else -drive
@@ -165,17 +165,17 @@ class StepLISTA(Encoder):
     def non_negative(self):
         return ("steps",)
 
-    grows = True  # each layer can learn when those before it have
+    grows = True  # layers can be learned one after the other
 
 
 def _copies(value, n):
     return namespace(value).stack([value] * n)
 
 
-def _which(sets, t):
-    """Which of the sets layer t uses: its own, or the only one."""
+def _index(sets, t):
+    """The index of the set of layer t: its own, or 0 if all layers share one."""
     return t if sets.shape[0] > 1 else 0
 
 
-def _own(sets, t):
-    return sets[_which(sets, t), ...]
+def _of_layer(sets, t):
+    return sets[_index(sets, t), ...]

@@ -1,4 +1,4 @@
-r"""The encoders of predictive sparse decomposition: one matrix, one bend.
+r"""The encoders of predictive sparse decomposition: one matrix and an activation.
 
 References
 ----------
@@ -14,7 +14,7 @@ from skrlv.encoders.encoder import Encoder
 
 @dataclass(frozen=True, eq=False)
 class TanhEncoder(Encoder):
-    r"""A gain per entry behind a squashed filter, :math:`\mathrm{Enc}(y) = g \odot \tanh(W y + b)`.
+    r"""One layer with tanh and a gain per entry, :math:`\mathrm{Enc}(y) = g \odot \tanh(W y + b)`.
 
     Parameters
     ----------
@@ -32,21 +32,21 @@ class TanhEncoder(Encoder):
 
     @classmethod
     def first_step(cls, decoder, data_unit):
-        """Nearly the first step of ISTA without a threshold, for rows whose entries are about ``data_unit``."""
+        """About the first step of ISTA without a threshold, for rows with a root mean square of ``data_unit``."""
         atoms = decoder.atoms
         length = data_unit * atoms.shape[1] ** 0.5
         numbers = (full(atoms.shape[:1], value, like=atoms) for value in (0.0, length / decoder.lipschitz))
         return cls(atoms / length, *numbers)
 
     def forward(self, y):
-        squashed = namespace(y).tanh(y @ self.weights.T + self.bias)
-        return squashed * self.gain, (y, squashed)
+        activations = namespace(y).tanh(y @ self.weights.T + self.bias)
+        return activations * self.gain, (y, activations)
 
     def vjp(self, tape, dz):
-        y, squashed = tape
+        y, activations = tape
         xp = namespace(y)
-        slope = dz * self.gain * (1.0 - squashed**2)
-        return {"weights": slope.T @ y, "bias": xp.sum(slope, axis=0), "gain": xp.sum(dz * squashed, axis=0)}
+        slope = dz * self.gain * (1.0 - activations**2)
+        return {"weights": slope.T @ y, "bias": xp.sum(slope, axis=0), "gain": xp.sum(dz * activations, axis=0)}
 
     @property
     def parameters(self):
@@ -59,7 +59,7 @@ class TanhEncoder(Encoder):
 
 @dataclass(frozen=True, eq=False)
 class ShrinkageEncoder(Encoder):
-    r"""A gain per entry behind a shrunk filter, which gives exact zeros: :math:`g \odot \mathrm{sh}_\theta(W y)`.
+    r"""One layer with soft thresholding, which gives exact zeros, and a gain: :math:`g \odot \mathrm{sh}_\theta(W y)`.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class ShrinkageEncoder(Encoder):
     thresholds : array of shape (n_components,)
         :math:`\theta \ge 0`.
     gain : array of shape (n_components,)
-        g; at least zero where codes must be positive.
+        g; not negative if ``positive``.
     positive : bool, default=False
         Whether codes are non-negative.
     """

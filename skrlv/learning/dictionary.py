@@ -1,4 +1,4 @@
-r"""Atoms that lower the mean energy, from the statistics of codes and data alone.
+r"""Atoms that lower the mean energy, computed from the statistics of codes and data.
 
 References
 ----------
@@ -16,38 +16,38 @@ from skrlv._threads import one_blas_thread, row_blocks
 from skrlv.learning.statistics import add, decay, statistics
 
 ATOMS_PER_BLOCK = 32
-MOST_RESAMPLED = 32  # atoms in one step
-TWIN = 1e-4  # atoms whose cosine is this close to one coincide
+MOST_RESAMPLED = 32  # maximum number of atoms that one step replaces
+DUPLICATE = 1e-4  # atoms whose cosine is this close to one are duplicates
 
 
 def unit_rows(atoms):
-    """Rows scaled to unit norm, and the norms they had; a zero row stays."""
+    """Rows scaled to unit norm, and their norms before; rows of zeros are left as they are."""
     largest = np.abs(atoms).max(axis=1, initial=0.0, keepdims=True)
-    largest[largest == 0.0] = 1.0  # and the squares below cannot overflow
+    largest[largest == 0.0] = 1.0
     norms = largest[:, 0] * np.linalg.norm(atoms / largest, axis=1)
     return atoms / np.where(norms > 0.0, norms, 1.0)[:, None], norms
 
 
 def update_atoms(atoms, ZtZ, ZtY, *, positive=False, n_sweeps=1):
-    r"""Block coordinate descent on the atoms, each in the unit ball, with the codes held.
+    r"""Block coordinate descent on the atoms, each in the unit ball, codes held fixed.
 
     .. math:: d_j \leftarrow \Pi\bigl(d_j + ((Z^\top Y)_j - (Z^\top Z)_j D) / (Z^\top Z)_{jj}\bigr)
 
     Parameters
     ----------
     atoms : array of shape (n_components, n_features), float64
-        Where to begin.
+        The initial atoms.
     ZtZ, ZtY : arrays of shape (n_components, n_components) and (n_components, n_features)
         See `statistics`.
     positive : bool, default=False
         Whether atoms are non-negative.
     n_sweeps : int, default=1
-        Visits to every atom.
+        Number of updates of every atom.
 
     Returns
     -------
     array of shape (n_components, n_features)
-        New atoms, of norm at most one; those never used (ZtZ_jj = 0) are unchanged.
+        New atoms, of norm at most one; unused atoms (ZtZ_jj = 0) are unchanged.
     """
     from skrlv.kernels.dictionary import visit_atoms
 
@@ -61,50 +61,51 @@ def update_atoms(atoms, ZtZ, ZtY, *, positive=False, n_sweeps=1):
 
 
 def remembered(n_seen, n_batch, n_components):
-    r"""Factor on the statistics of m samples as a batch makes them n.
+    r"""The factor on the statistics of m samples when a batch brings the number of samples to n.
 
     .. math:: \Bigl(\frac{m}{n}\Bigr)^3 \exp \frac{\sqrt m - \sqrt n}{\sqrt k}
 
-    It is the same however the samples between come in. The power lets the first codes fade, which are of poor atoms.
-    The exponential keeps the memory at about 2 sqrt(k n) samples: with a fixed share of all that was seen the atoms
-    freeze before they are right, and a fixed number never averages its noise out.
+    The product over several batches is the factor of one batch of all their samples. The cubic factor discounts early
+    codes, which were inferred with poor atoms. The exponential keeps the memory at about 2 sqrt(k n) samples: a memory
+    in proportion to n freezes the atoms before they are right, and a fixed memory does not average its noise out.
     """
     before = n_seen - n_batch
     return (before / n_seen) ** 3 * math.exp((math.sqrt(before) - math.sqrt(n_seen)) / math.sqrt(n_components))
 
 
 def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_sweeps=1, n_jobs=None):
-    r"""One step of learning: add the batch to the statistics, move the atoms, give each unit norm.
+    r"""One step of learning: add the batch to the statistics, update the atoms, scale each to unit norm.
 
-    Codes take the old norm of their atom, at most one, so that every reconstruction is unchanged and no R that grows
-    with the codes rises. Atoms that nothing uses, and all but one of those that coincide, become the worst
-    reconstructed samples of the batch. Under a ridge, and other R that favour sharing, those that coincide stay.
+    Codes are multiplied by the norm of their atom before scaling, which is at most one. So no reconstruction changes,
+    and no R that grows with the codes rises. Unused atoms, and duplicates of others, are replaced by the worst
+    reconstructed samples of the batch. Under a ridge, and any other R that favours sharing, duplicates are kept.
 
     Parameters
     ----------
     state : dict
-        What earlier steps returned, or empty; entries of other learners pass through.
+        The state that the last step returned, or an empty dict. It is not changed; entries of other learners are
+        passed on.
     energy : Energy
-        With a `Dictionary`.
+        Its decoder is a `Dictionary`.
     y, z : arrays of shape (n_samples, n_features) and (n_samples, n_components)
         A batch and its codes.
     whole : bool, default=False
-        Whether the batch is all of the data: then nothing that was seen before counts, and no pass raises the energy.
+        Whether the batch holds all data: then earlier statistics are dropped, and no pass raises the energy.
     positive : bool, default=False
         Whether atoms are non-negative.
     n_sweeps : int, default=1
-        Visits to every atom.
+        Number of updates of every atom.
     n_jobs : int or None, default=None
-        Threads, see `statistics`.
+        Number of threads, see `statistics`.
 
     Returns
     -------
     state : dict
-        Statistics in terms of the new atoms: ZtZ, ZtY, usage, count, all forgetting; n_seen and idle (n_components,),
-        samples so far and since an atom was used; n_resampled, atoms replaced so far; and scale (n_components,), what
-        codes of the batch are to be multiplied by.
+        ZtZ, ZtY, usage and count, statistics in terms of the new atoms, with earlier samples discounted; n_seen, the
+        number of samples so far; idle (n_components,), the number of samples since an atom was used; n_resampled, the
+        number of atoms replaced so far; scale (n_components,), the factors by which to multiply codes of the batch.
     energy : Energy
-        With the new atoms.
+        The same energy with the new atoms.
     """
     return learn_from_statistics(
         state, energy, statistics(y, z, n_jobs), partial(worst_reconstructed, energy, y, z),
@@ -113,12 +114,12 @@ def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_swee
 
 
 def learn_from_statistics(state, energy, batch, worst, *, move=update_atoms, whole=False, positive=False):
-    """`learn_dictionary` for a batch known by its `statistics`, and by worst(n), its n worst reconstructed samples.
+    """`learn_dictionary` for a batch given by its `statistics` and by worst(n), its n worst reconstructed samples.
 
-    move(rows, ZtZ, ZtY) lowers the energy of these statistics over the atoms, which are rows here, each in the unit
-    ball; ZtZ may have more axes behind its first two.
+    ``move(rows, ZtZ, ZtY)`` returns atoms of lower energy, as rows, each in the unit ball. ZtZ may have more than two
+    axes.
     """
-    state = _begun(len(batch["usage"])) | state
+    state = _first_state(len(batch["usage"])) | state
     n_seen = state["n_seen"] + batch["count"]
     idle = np.where(batch["usage"] > 0.0, 0.0, state["idle"] + batch["count"])
     seen = batch
@@ -126,16 +127,16 @@ def learn_from_statistics(state, energy, batch, worst, *, move=update_atoms, who
         seen = add(decay({name: state[name] for name in batch}, remembered(n_seen, batch["count"], len(idle))), batch)
 
     old = to_numpy(energy.decoder.rows).astype(np.float64)
-    twins = np.zeros(len(idle), dtype=bool)
+    duplicates = np.zeros(len(idle), dtype=bool)
     if energy.regularizer.merges and not energy.encoder_weight:
-        seen, twins = merged(seen, old @ old.T, signed=not energy.regularizer.positive)
+        seen, duplicates = merged(seen, old @ old.T, signed=not energy.regularizer.positive)
     atoms, norms = unit_rows(move(old, seen["ZtZ"], seen["ZtY"]))
     atoms[norms == 0.0] = old[norms == 0.0]
-    patience = seen["count"] if whole else max(seen["count"], len(atoms))  # a sample per atom, at least
-    lost = twins | (norms == 0.0)
-    replaced = replace_atoms(atoms, np.flatnonzero(lost | (idle >= patience)), worst, positive)
-    lost[replaced] = True
-    norms[lost], idle[lost] = 0.0, 0.0
+    patience = seen["count"] if whole else max(seen["count"], len(atoms))  # at least one sample per atom
+    without_codes = duplicates | (norms == 0.0)
+    replaced = replace_atoms(atoms, np.flatnonzero(without_codes | (idle >= patience)), worst, positive)
+    without_codes[replaced] = True
+    norms[without_codes], idle[without_codes] = 0.0, 0.0
     state = state | {
         **rescaled(seen, norms),
         "count": seen["count"],
@@ -148,7 +149,7 @@ def learn_from_statistics(state, energy, batch, worst, *, move=update_atoms, who
 
 
 def rescaled(state, factors):
-    """Statistics of codes with one factor per atom; a factor of zero forgets it."""
+    """Statistics of codes multiplied by one factor per atom; a factor of zero drops the atom's statistics."""
     return {
         "ZtZ": per_atom(per_atom(state["ZtZ"], factors).swapaxes(0, 1), factors).swapaxes(0, 1),
         "ZtY": per_atom(state["ZtY"], factors),
@@ -157,49 +158,49 @@ def rescaled(state, factors):
 
 
 def per_atom(x, factors):
-    """x with one factor for each of its first indices."""
+    """x multiplied by one factor per index of its first axis."""
     return x * factors.reshape(-1, *(1,) * (x.ndim - 1))
 
 
-def _begun(n_components):
+def _first_state(n_components):
     return {"n_seen": 0.0, "idle": np.zeros(n_components), "n_resampled": 0}
 
 
 def merged(seen, gram, *, signed):
-    """Statistics as if, of atoms that coincide but for their sign, one had all the codes; and which have none now.
+    """Give all codes of duplicate atoms to one of them: -> (statistics, mask of the atoms that have no codes left).
 
-    The reconstruction stays as it is, to the square root of TWIN, and the price of an L1 norm cannot rise.
-    Non-negative codes (``signed=False``) cannot pass from an atom to its opposite.
+    Atoms are duplicates if they coincide up to their sign. Reconstructions change by the square root of DUPLICATE at
+    most, and an L1 norm cannot rise. Non-negative codes (``signed=False``) cannot move to an atom of opposite sign.
     """
     norms = np.sqrt(gram.diagonal())
-    near = (np.abs(gram) if signed else gram) > (1.0 - TWIN) * norms[:, None] * norms
+    near = (np.abs(gram) if signed else gram) > (1.0 - DUPLICATE) * norms[:, None] * norms
     gone = np.zeros(len(gram), dtype=bool)
     if np.count_nonzero(near) <= len(gram):
         return seen, gone
     ZtZ, ZtY, usage = seen["ZtZ"].copy(), seen["ZtY"].copy(), seen["usage"].copy()
-    for kept, lost in np.argwhere(np.triu(near, 1)):
-        if gone[kept] or gone[lost]:
+    for kept, dropped in np.argwhere(np.triu(near, 1)):
+        if gone[kept] or gone[dropped]:
             continue
-        sign = np.sign(gram[kept, lost])
-        ZtZ[kept] += sign * ZtZ[lost]
-        ZtZ[:, kept] += sign * ZtZ[:, lost]
-        ZtY[kept] += sign * ZtY[lost]
-        usage[kept] = min(usage[kept] + usage[lost], seen["count"])
-        ZtZ[lost], ZtZ[:, lost], ZtY[lost], usage[lost], gone[lost] = 0.0, 0.0, 0.0, 0.0, True
+        sign = np.sign(gram[kept, dropped])
+        ZtZ[kept] += sign * ZtZ[dropped]
+        ZtZ[:, kept] += sign * ZtZ[:, dropped]
+        ZtY[kept] += sign * ZtY[dropped]
+        usage[kept] = min(usage[kept] + usage[dropped], seen["count"])
+        ZtZ[dropped], ZtZ[:, dropped], ZtY[dropped], usage[dropped], gone[dropped] = 0.0, 0.0, 0.0, 0.0, True
     return seen | {"ZtZ": ZtZ, "ZtY": ZtY, "usage": usage}, gone
 
 
 def worst_reconstructed(energy, y, z, n):
-    """The n samples with the largest squared error, the worst first, and these errors; NumPy, float64."""
+    """The n samples with the largest squared errors, in decreasing order, and these errors; NumPy, float64."""
     errors = squares_per_sample(to_numpy(y - energy.decoder(z)))
     worst = np.argsort(-errors, kind="stable")[:n]
     return to_numpy(y)[worst].astype(np.float64), errors[worst]
 
 
 def replace_atoms(atoms, gone, worst, positive):
-    """Put the worst reconstructed samples that are not zero in the place of atoms, as many as there are.
+    """Replace atoms, in place, by the worst reconstructed samples that are not zero, as far as there are any.
 
-    In place. Returns which were replaced.
+    Returns the indices of the atoms that were replaced, among those given as ``gone``.
     """
     if not gone.size:
         return gone

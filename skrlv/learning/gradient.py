@@ -1,4 +1,4 @@
-r"""The lecture's own way to learn a dictionary: one step downhill per batch. `learn_dictionary` gets further with each.
+r"""Dictionary learning by gradient descent, one step per batch, as in the lecture. `learn_dictionary` is faster.
 
 References
 ----------
@@ -14,23 +14,23 @@ from skrlv.learning.dictionary import unit_rows
 
 
 def gradient_step(energy, y, z, *, learning_rate):
-    r"""One step down the mean energy of a batch, its codes held; then each atom is given unit norm.
+    r"""One gradient step on the mean energy of a batch, codes held fixed; then each atom is scaled to unit norm.
 
     .. math:: D \leftarrow D + \frac{\eta}{n} Z^\top (Y - ZD), \qquad d_j \leftarrow d_j / \|d_j\|
 
     Parameters
     ----------
     energy : Energy
-        With a `Dictionary`.
+        Its decoder is a `Dictionary`.
     y, z : arrays of shape (n_samples, n_features) and (n_samples, n_components)
         A batch and its codes.
     learning_rate : float
-        The step, > 0, in the inverse squared unit of the codes.
+        The step size, > 0, in the inverse squared unit of the codes.
 
     Returns
     -------
     Energy
-        With the new atoms; those that would vanish stay.
+        The same energy with the new atoms; atoms that the step makes zero are kept as they were.
 
     Raises
     ------

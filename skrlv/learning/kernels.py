@@ -1,4 +1,4 @@
-r"""Kernels that lower the mean energy, from the statistics of codes and signals alone, whatever the signals' size.
+r"""Kernels that lower the mean energy, from statistics of codes and signals whose size does not depend on the signals'.
 
 .. math:: \frac{\partial E}{\partial K_{i,c}[u]} = \sum_{j,v} \phi_{ij}[u - v] K_{j,c}[v] - \psi_{i,c}[u]
 
@@ -12,21 +12,22 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from scipy.optimize import brentq
 
 from skrlv._arrays import double, to_device_of, to_numpy
 from skrlv._convolution import AXES, boxed, correlate
 from skrlv._threads import each_block, one_blas_thread
 from skrlv.learning.dictionary import learn_from_statistics, per_atom, rescaled, unit_rows
 
-_MOST_PARTS = 8  # of the sums, each with a table of its own
-GAIN_OF_A_SHIFT = 0.05  # share of its squared norm
-USES_PER_TAP = 10  # in one batch of many
+_MAX_PARTS = 8  # of the sums over signals; each part has arrays of its own
+GAIN_OF_A_SHIFT = 0.05  # share of a kernel's squared norm that a shift must gain
+USES_PER_TAP = 10  # fewest uses of a kernel in a mini-batch, per tap, for it to be shifted
 _FLAT = 1e-12  # share of the largest curvature below which a direction has none
+_MAX_NEWTON_STEPS = 60  # 5 to 8 are usual
+_ROUNDING = 4 * np.finfo(np.float64).eps
 
 
 def convolution_statistics(y, z, kernel, n_jobs=None):
-    r"""Sums over signals and positions of what learning needs to know.
+    r"""The sums over signals and positions that learning needs.
 
     .. math:: \phi_{ij}[d] = \sum_p z_i[p]\, z_j[p + d], \qquad \psi_{i,c}[u] = \sum_p z_i[p]\, y_c[p + u]
 
@@ -44,9 +45,10 @@ def convolution_statistics(y, z, kernel, n_jobs=None):
     Returns
     -------
     dict of NumPy arrays, float64
-        As `statistics` names them: ZtZ (n_components, n_components, \*(2 kernel - 1)), ZtY (n_components, \*kernel,
-        n_channels), usage (n_components,), how often each kernel was used, and count, how many positions there are;
-        these two in units of a kernel's size, so that a count is about that of patches that do not overlap.
+        With the names of `statistics`: ZtZ (n_components, n_components, \*(2 kernel - 1)), the sums phi; ZtY
+        (n_components, \*kernel, n_channels), the sums psi; usage (n_components,), the number of non-zeros of each
+        kernel's map; count, the number of positions. Usage and count are divided by the number of entries of a kernel,
+        so that count is about the number of patches that do not overlap.
     """
     from skrlv.kernels.convolution import lag_products, window_products
 
@@ -61,7 +63,7 @@ def convolution_statistics(y, z, kernel, n_jobs=None):
             window_products(code, signal, windows)
         return products, windows
 
-    size = max(1, -(-len(z) // _MOST_PARTS))
+    size = max(1, -(-len(z) // _MAX_PARTS))
     products, windows = (sum(part) for part in zip(*each_block(add_up, len(z), n_jobs, size), strict=True))
     patch = math.prod(kernel)
     return {
@@ -73,23 +75,23 @@ def convolution_statistics(y, z, kernel, n_jobs=None):
 
 
 def update_kernels(rows, ZtZ, ZtY, *, n_sweeps=1):
-    r"""Block coordinate descent on the kernels: each exactly at its minimum in the unit ball, with the codes held.
+    r"""Block coordinate descent on the kernels: each is set to its exact minimum in the unit ball, codes held fixed.
 
     Parameters
     ----------
     rows : array of shape (n_components, n_taps), float64
-        Where to begin: kernels, pixels and channels, as rows.
+        The initial kernels, each with its pixels and channels as one row.
     ZtZ, ZtY : arrays
         See `convolution_statistics`.
     n_sweeps : int, default=1
-        Visits to every kernel.
+        Number of updates of every kernel.
 
     Returns
     -------
     array of shape (n_components, n_taps)
-        New kernels, of norm at most one; those never used are unchanged.
+        New kernels, of norm at most one; unused kernels are unchanged.
     """
-    kernels, places = np.array(rows).reshape(ZtY.shape), _differences(ZtY.shape[1:-1])
+    kernels, lags = np.array(rows).reshape(ZtY.shape), _lags_of_pairs(ZtY.shape[1:-1])
     n_axes, n_channels = ZtY.ndim - 2, ZtY.shape[-1]
     centre = (slice(None), *(size - 1 for size in ZtY.shape[1:-1]))
     with one_blas_thread():
@@ -97,61 +99,80 @@ def update_kernels(rows, ZtZ, ZtY, *, n_sweeps=1):
             own = ZtZ[i, i]
             if not own[centre[1:]] > 0.0:
                 continue
-            curvature = own.reshape(-1)[places]
-            here = kernels[i].reshape(-1, n_channels)
+            curvature = own.reshape(-1)[lags]
+            present = kernels[i].reshape(-1, n_channels)
             slope = _slope(ZtZ[i], kernels, n_axes).reshape(-1, n_channels) - ZtY[i].reshape(-1, n_channels)
-            kernels[i] = _in_unit_ball(curvature, curvature @ here - slope).reshape(kernels[i].shape)
+            kernels[i] = _in_unit_ball(curvature, curvature @ present - slope).reshape(kernels[i].shape)
     return kernels.reshape(rows.shape)
 
 
-def _differences(kernel):
-    """Where u - v stands in a table of lags, for all pairs of taps: (n_taps, n_taps)."""
+def _lags_of_pairs(kernel):
+    """Index of the lag u - v in a flat array of all lags, for all pairs of taps (u, v): (n_taps, n_taps)."""
     taps = np.indices(kernel).reshape(len(kernel), -1)
     lags = taps[:, :, None] - taps[:, None, :] + np.reshape([size - 1 for size in kernel], (-1, 1, 1))
     return np.ravel_multi_index(tuple(lags), [2 * size - 1 for size in kernel])
 
 
-def _slope(lags, kernels, n_axes):
-    """Sum over j and v of phi_ij[u - v] K_j[v], given phi_i: a correlation with the kernels turned round."""
-    turned = np.flip(kernels, axis=tuple(range(1, n_axes + 1)))
-    return correlate(np.moveaxis(lags, 0, -1)[None], np.ascontiguousarray(np.moveaxis(turned, [0, -1], [-1, 0])))[0]
+def _slope(products, kernels, n_axes):
+    """Sum over j and v of phi_ij[u - v] K_j[v], given phi_i: a correlation with the flipped kernels."""
+    flipped = np.flip(kernels, axis=tuple(range(1, n_axes + 1)))
+    weights = np.ascontiguousarray(np.moveaxis(flipped, [0, -1], [-1, 0]))
+    return correlate(np.moveaxis(products, 0, -1)[None], weights)[0]
 
 
 def _in_unit_ball(curvature, target):
     """argmin over x of 1/2 x.A x - b.x with norm at most one; A (n, n), b (n, n_channels)."""
+    curvature, target = _in_common_unit(curvature, target)
     values, directions = np.linalg.eigh(curvature)
     values = np.maximum(values, 0.0)
-    aimed = directions.T @ target
-    squares = np.sum(aimed**2, axis=1)
+    rotated = directions.T @ target
+    lengths = np.linalg.norm(rotated, axis=1)
     flat = values <= _FLAT * values[-1]
-    with np.errstate(divide="ignore"):
-        free = np.where(flat, 0.0, 1.0 / values)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # curvatures far below the target's entries
+        inside = np.where(flat, 0.0, lengths / values)
+        on_sphere = np.sum(inside**2) > 1.0
+    divisors = values + _multiplier(values, lengths) if on_sphere else np.where(flat, math.inf, values)
+    return directions @ (rotated / divisors[:, None])
 
-    def excess(multiplier):
-        return math.sqrt(np.sum(squares / (values + multiplier) ** 2)) - 1.0
 
-    most = math.sqrt(squares.sum())
-    if np.sum(squares * free**2) > 1.0 and most > 0.0:
-        least = _FLAT * values[-1]
-        free = 1.0 / (values + (brentq(excess, least, most, rtol=1e-12) if excess(least) > 0.0 else least))
-    return directions @ (free[:, None] * aimed)
+def _in_common_unit(*arrays):
+    """The arrays divided by one power of two, so that the largest entry of all lies in [1/2, 1)."""
+    exponent = int(np.frexp(max(np.abs(x).max() for x in arrays))[1])
+    return [np.ldexp(x, -exponent) for x in arrays]
+
+
+def _multiplier(values, lengths):
+    """The multiplier m > 0 with norm(x) = 1 for x = lengths / (values + m), by Newton's method on 1 / norm(x).
+
+    1 / norm(x) is concave in m, so that the iterates grow towards the solution from any m below it.
+    """
+    multiplier = max(_FLAT * values[-1], float(np.linalg.norm(lengths)) - values[-1])
+    for _ in range(_MAX_NEWTON_STEPS):
+        divisors = values + multiplier
+        x = lengths / divisors
+        norm = float(np.linalg.norm(x))
+        step = (norm - 1.0) * norm**2 / float(np.sum(x**2 / divisors))
+        if not step > _ROUNDING * multiplier:
+            break
+        multiplier += step
+    return multiplier
 
 
 def learn_kernels(state, energy, y, z, *, whole=False, n_sweeps=1, n_jobs=None):
-    """`learn_dictionary` for a `ConvolutionalDictionary`: one step, from the statistics of a batch of signals.
+    """`learn_dictionary` for a `ConvolutionalDictionary`: one step, from a batch of signals.
 
     Parameters
     ----------
     state : dict
-        What earlier steps returned, or empty.
+        The state that the last step returned, or an empty dict. It is not changed.
     energy : Energy
-        With a `ConvolutionalDictionary`.
+        Its decoder is a `ConvolutionalDictionary`.
     y, z : arrays of shape (n_samples, \\*spatial, n_channels) and (n_samples, \\*positions, n_components)
         A batch and its codes.
     whole : bool, default=False
         Whether the batch is all of the data.
     n_sweeps : int, default=1
-        Visits to every kernel.
+        Number of updates of every kernel.
     n_jobs : int or None, default=None
         Threads.
 
@@ -160,7 +181,7 @@ def learn_kernels(state, energy, y, z, *, whole=False, n_sweeps=1, n_jobs=None):
     state : dict
         See `learn_dictionary`, with the statistics of `convolution_statistics`.
     energy : Energy
-        With the new kernels.
+        The same energy with the new kernels.
     """
     kernel = energy.decoder.kernels.shape[1:-1]
     state, moved = learn_from_statistics(
@@ -168,14 +189,14 @@ def learn_kernels(state, energy, y, z, *, whole=False, n_sweeps=1, n_jobs=None):
         whole=whole, move=partial(update_kernels, n_sweeps=n_sweeps),
     )  # fmt: skip
     shifted, kernels = better_centred(energy, y, z)
-    if not whole:  # what a few codes say around a kernel is mostly chance
+    if not whole:  # around a kernel with few codes the residual is mostly noise
         uses = np.count_nonzero(to_numpy(z), axis=tuple(range(z.ndim - 1)))
         shifted = shifted[uses[shifted] >= USES_PER_TAP * math.prod(kernel)]
     return recentred(state, moved, shifted, kernels)
 
 
 def recentred(state, energy, shifted, kernels):
-    """Put kernels in the place of others, whose statistics and codes are forgotten."""
+    """Replace the kernels with indices ``shifted``, and forget the statistics and codes of the old ones."""
     if not shifted.size:
         return state, energy
     rows, kept = np.array(to_numpy(energy.decoder.rows)), np.ones(len(state["usage"]))
@@ -185,52 +206,79 @@ def recentred(state, energy, shifted, kernels):
 
 
 def better_centred(energy, y, z):
-    """Kernels moved to where there is more to say: which ones gain by it, and all of them, where they stand best.
+    """Shift kernels, by up to half their size, to where they explain more of the signals.
 
-    A kernel that began beside its pattern learns one part of it, and no small step brings in the rest: so see what the
-    codes would have it say around, up to half its size on each side, beyond what residuals say by chance, and compare
-    that with what it would lose.
+    A kernel that began beside the centre of a pattern learns one part of it, and small steps do not bring in the rest.
+    So each kernel is continued beyond its border by what its codes leave in the residual, less what noise would leave,
+    and the window of its size with the largest energy is compared with the present one.
+
+    Returns
+    -------
+    shifted : array of int
+        Kernels whose squared norm grows by more than a share ``GAIN_OF_A_SHIFT``.
+    kernels : array of the shape of the decoder's kernels, float64
+        All kernels, each in its best window.
+    """
+    continued, noise = _continued_kernels(energy, y, z)
+    kernel, n_axes = energy.decoder.kernels.shape[1:-1], continued.ndim - 2
+    signal = np.maximum(continued**2 - noise.reshape(-1, *(1,) * (n_axes + 1)), 0.0)
+    squares = correlate(np.sum(signal, axis=-1, keepdims=True), np.ones((1, *kernel, 1)))[..., 0]
+    flat = squares.reshape(len(squares), -1)
+    corners = np.transpose(np.unravel_index(np.argmax(flat, axis=1), squares.shape[1:]))
+    windows = [whole[_window(corner, kernel)] for whole, corner in zip(continued, corners, strict=True)]
+    present = squares[(slice(None), *(size // 2 for size in kernel))]
+    gain = flat.max(axis=1) - (1.0 + GAIN_OF_A_SHIFT) * present
+    return np.flatnonzero((gain > 0.0) & (present > 0.0)), np.stack(windows)
+
+
+def _continued_kernels(energy, y, z):
+    """Kernels continued by half their size on each side, and the variance of their entries by chance.
+
+    An entry is the least-squares fit of the residual by the kernel's codes, and within the kernel what it has now
+    besides: shrunk codes leave a part of their kernel in the residual.
     """
     from skrlv.kernels.convolution import window_products
 
     kernels = double(to_numpy(energy.decoder.kernels))
     kernel, n_axes = kernels.shape[1:-1], kernels.ndim - 2
     margins = [size // 2 for size in kernel]
-    around = [(0, 0), *((m, m) for m in margins), (0, 0)]
-    missing, z = double(to_numpy(y - energy.decoder(z))), to_numpy(z)
+    residual, z = double(to_numpy(y - energy.decoder(z))), to_numpy(z)
+    padded = np.pad(residual, [(0, 0), *((m, m) for m in margins), (0, 0)])
     wide = np.zeros((len(kernels), *(size + 2 * m for size, m in zip(kernel, margins, strict=True)), y.shape[-1]))
-    for code, signal in zip(boxed(z, n_axes), boxed(np.pad(missing, around), n_axes), strict=True):
+    for code, signal in zip(boxed(z, n_axes), boxed(padded, n_axes), strict=True):
         window_products(code, signal, boxed(wide, n_axes))
     squares = np.sum(double(z) ** 2, axis=tuple(range(z.ndim - 1)))
-    per_code = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0.0)
+    has_codes = squares >= np.finfo(np.float64).tiny  # the inverse of a subnormal number may be infinite
+    per_code = np.divide(1.0, squares, out=np.zeros_like(squares), where=has_codes)
     wide = per_atom(wide, per_code)
-    inside = (slice(None), *(slice(m, m + size) for m, size in zip(margins, kernel, strict=True)))
-    by_chance = float(np.mean(missing**2)) * per_code
-    wide[inside] += kernels  # shrunk codes leave a part of what they say to the residual, here as outside
-    said = np.maximum(wide**2 - by_chance.reshape(-1, *(1,) * (n_axes + 1)), 0.0)
-    held = correlate(np.sum(said, axis=-1, keepdims=True), np.ones((1, *kernel, 1)))[..., 0]
-    best = np.argmax(held.reshape(len(held), -1), axis=1)
-    before = held[(slice(None), *margins)]
-    gain = held.reshape(len(held), -1).max(axis=1) - (1.0 + GAIN_OF_A_SHIFT) * before
-    for i, corner in enumerate(np.transpose(np.unravel_index(best, held.shape[1:]))):
-        kernels[i] = wide[(i, *(slice(at, at + size) for at, size in zip(corner, kernel, strict=True)))]
-    return np.flatnonzero((gain > 0.0) & (before > 0.0)), kernels
+    wide[(slice(None), *_window(margins, kernel))] += kernels
+    return wide, float(np.mean(residual**2)) * per_code
 
 
 def worst_windows(energy, y, z, n):
-    """The n windows with the largest squared error that do not overlap, the worst first: what is missing there.
+    """The residual in n windows that do not overlap, those with the largest squared error, the worst first.
 
-    NumPy, float64, as rows, and their squared errors.
+    Returns
+    -------
+    rows : array of shape (n, n_taps), float64
+        The residual in each window, as a row.
+    errors : array of shape (n,)
+        Their squared errors; 0 where there are fewer windows.
     """
     kernels = energy.decoder.kernels
-    missing = double(to_numpy(y - energy.decoder(z)))
+    residual = double(to_numpy(y - energy.decoder(z)))
     kernel = kernels.shape[1:-1]
-    errors = correlate(np.sum(missing**2, axis=-1, keepdims=True), np.ones((1, *kernel, 1)))[..., 0]
+    errors = correlate(np.sum(residual**2, axis=-1, keepdims=True), np.ones((1, *kernel, 1)))[..., 0]
     found, rows = [], np.zeros((n, math.prod(kernels.shape[1:])))
     for row in rows:
-        at = np.unravel_index(np.argmax(errors), errors.shape)
-        found.append(max(float(errors[at]), 0.0))
-        row[:] = missing[(at[0], *(slice(p, p + size) for p, size in zip(at[1:], kernel, strict=True)))].reshape(-1)
-        around = (slice(max(0, p - size + 1), p + size) for p, size in zip(at[1:], kernel, strict=True))
-        errors[(at[0], *around)] = -1.0
+        sample, *corner = np.unravel_index(np.argmax(errors), errors.shape)
+        found.append(max(float(errors[(sample, *corner)]), 0.0))
+        row[:] = residual[(sample, *_window(corner, kernel))].reshape(-1)
+        overlapping = (slice(max(0, at - size + 1), at + size) for at, size in zip(corner, kernel, strict=True))
+        errors[(sample, *overlapping)] = -math.inf
     return rows, np.array(found)
+
+
+def _window(corner, kernel):
+    """Slices of the spatial axes: the window of a kernel's size at this corner."""
+    return tuple(slice(at, at + size) for at, size in zip(corner, kernel, strict=True))

@@ -1,11 +1,11 @@
-"""What a dictionary needs to know of codes and data; it adds up over batches, machines and passes."""
+"""Sufficient statistics of codes and data for learning a dictionary; they add up over batches, machines and passes."""
 
 from skrlv._arrays import double, is_numpy, namespace, to_numpy
 from skrlv._threads import product
 
 
 def statistics(y, z, n_jobs=None):
-    r"""Sums over samples: ZtZ = sum of z z^T, ZtY = sum of z y^T, how often each atom was used, and n.
+    r"""Sums over samples: ZtZ = sum of z z^T, ZtY = sum of z y^T, the number of uses of each atom, and n.
 
     Parameters
     ----------
@@ -14,12 +14,12 @@ def statistics(y, z, n_jobs=None):
     z : array of shape (n_samples, n_components)
         Their codes.
     n_jobs : int or None, default=None
-        Threads, where the arrays are NumPy's; None is all cores of the process, or a joblib worker's share.
+        Number of threads for NumPy arrays; None is all cores of the process, or a joblib worker's share.
 
     Returns
     -------
     dict of NumPy arrays, float64
-        ZtZ (n_components, n_components), ZtY (n_components, n_features), usage (n_components,), count.
+        ZtZ (n_components, n_components), ZtY (n_components, n_features), usage (n_components,) and count.
     """
     xp = namespace(y, z)
     y, z = double(y), double(z)
@@ -33,10 +33,10 @@ def statistics(y, z, n_jobs=None):
 
 
 def add(a, b):
-    """The statistics of both."""
+    """The statistics of two sets of samples together."""
     return {name: a[name] + b[name] for name in a}
 
 
 def decay(state, factor):
-    """Forget a share 1 - factor of what was seen."""
+    """Statistics with all samples weighted by a factor."""
     return {name: factor * value for name, value in state.items()}
