@@ -197,15 +197,15 @@ class _Pool:
 
     def reset(self):
         self._lock, self._wake = threading.Lock(), SimpleQueue[None]()
-        self._invitations: OrderedDict = OrderedDict()  # {seat: function that takes it}, the oldest first
+        self._invitations: OrderedDict = OrderedDict()  # {seat: what a helper calls with it}, the oldest first
         self._busy: list[None] = []  # an entry for each thread at work
         self._n_threads, self._max_threads = 0, 0
 
-    def invite(self, seat, help):
-        """Let a thread call help(seat) as soon as one is free."""
+    def invite(self, seat, work):
+        """Let a thread call work(seat) as soon as one is free."""
         with self._lock:
             self._max_threads = self._max_threads or max(1, _n_cores() - 1)
-            self._invitations[seat] = help
+            self._invitations[seat] = work
             n_free = self._n_threads - len(self._busy)
             if n_free < len(self._invitations) and self._n_threads < self._max_threads:
                 self._start_thread()
@@ -224,7 +224,7 @@ class _Pool:
 
 
 def _serve(wake, invitations, busy):
-    """What a thread of the pool does."""
+    """Accept invitations for ever: the life of a thread of the pool."""
     while True:
         wake.get()
         busy.append(None)
@@ -236,10 +236,10 @@ def _serve(wake, invitations, busy):
 def _accept(invitations):
     """Help in the oldest call; in a function of its own, since a thread that waits must not hold on to its data."""
     try:
-        seat, help = invitations.popitem(last=False)
+        seat, work = invitations.popitem(last=False)
     except KeyError:
         return  # the last was accepted elsewhere, or taken back
-    help(seat)
+    work(seat)
 
 
 class _BlasLimit:
@@ -263,7 +263,7 @@ class _BlasLimit:
 
     def release(self, holder):
         with self._lock:
-            if self._before is not None and self.holders <= {holder}:
+            if len(self.holders) == 1 and holder in self.holders and self._before is not None:
                 self._restore()
             self.holders.discard(holder)
 
