@@ -16,7 +16,6 @@ from typing import Any
 import joblib
 import numpy as np
 from joblib.parallel import get_active_backend
-from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
 ROWS_PER_BLOCK = 256
@@ -29,8 +28,8 @@ def row_blocks(n_rows, size=ROWS_PER_BLOCK):
 
 
 def dense(x):
-    """Rows of a sparse matrix as an array; an array is returned unchanged."""
-    return x.toarray() if sparse.issparse(x) else x
+    """A matrix that has ``toarray``, sparse or of `Rows`, as an array; an array is returned unchanged."""
+    return x.toarray() if hasattr(x, "toarray") else x
 
 
 def dense_blocks(X):
