@@ -1,44 +1,76 @@
-"""Data that are looked at a block of rows at a time, wherever they lie."""
+"""Access to data by blocks of rows: in memory, on disk, sparse, or on a cluster."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from skrlv._threads import dense, dense_blocks
+from skrlv._threads import dense, row_blocks
 
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SAMPLE = 256  # rows that a grid of lmbda is measured on
 
 
-class Rows:
-    """The rows of an array, a memmap or a sparse matrix; a subclass may hold them elsewhere."""
+def converts_by_block(X):
+    """Whether X is a NumPy matrix of numbers that estimators must convert, which `Rows` does a block at a time."""
+    is_matrix = type(X) in (np.ndarray, np.memmap) and X.ndim == 2
+    return is_matrix and X.dtype.kind in "biuf" and X.dtype not in _FLOATS
 
-    def __init__(self, X):
-        self._X = X.reshape(len(X), -1) if len(X.shape) > 2 else X
-        self.shape, self.dtype = self._X.shape, X.dtype
+
+class Rows:
+    """The rows of an array, a memory map or a sparse matrix, in C order and in one dtype.
+
+    Only the rows that are asked for are converted, so that a file of bytes is never held in float64. Stands for the
+    array wherever ``shape``, ``dtype`` and ``X[rows]`` are all that is used. A subclass may hold rows elsewhere.
+
+    Parameters
+    ----------
+    X : array, memory map, or CSR matrix of shape (n_samples, n_features)
+        Data; the entries of signals with more axes are taken as rows.
+    dtype : dtype or None, default=None
+        Type of the rows that are handed out; None is that of X.
+    """
+
+    ndim = 2
+
+    def __init__(self, X, dtype=None):
+        self._X = X.reshape(X.shape[0], -1) if len(X.shape) > 2 else X
+        self.shape, self.dtype = self._X.shape, np.dtype(X.dtype if dtype is None else dtype)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, chosen):
+        """The rows of a slice, a mask or indices, as an array; a view if there is nothing to convert."""
+        return np.ascontiguousarray(dense(self._X[chosen]), dtype=self.dtype)
+
+    def toarray(self):
+        """All rows."""
+        return self[:]
 
     def map(self, part):
-        """part(x) of every block of rows x, in order."""
-        return [part(x) for x in dense_blocks(self._X)]
+        """[part(x) for every block of rows x], in order."""
+        return [part(self[rows]) for rows in row_blocks(self.shape[0])]
 
     def take(self, chosen):
-        """Some rows, as an array."""
-        return dense(self._X[chosen])
+        """The rows with these indices, as an array."""
+        return self[chosen]
 
     def survey(self):
-        return joined_surveys(self.map(surveyed))
+        """The `DataSummary` of all rows."""
+        return _joined(self.map(surveyed))
 
 
-class Survey(NamedTuple):
-    """What one look at all rows tells."""
+class DataSummary(NamedTuple):
+    """What estimators need to know of all rows, gathered in one pass."""
 
     n_rows: int
     largest: float  # magnitude
-    squares: float  # of the entries, in units of largest^2: nothing overflows
+    squares: float  # sum of squared entries, in units of largest^2: nothing overflows
     total: np.ndarray  # sum of the rows, float64
     first: np.ndarray  # row
-    varies: bool  # whether any row differs from it
-    nonzero: np.ndarray  # which rows are not zero
-    positive: np.ndarray  # which rows have a positive entry
+    varies: bool  # whether any row differs from the first
+    nonzero: np.ndarray  # (n_rows,): whether a row has a non-zero entry
+    positive: np.ndarray  # (n_rows,): whether a row has a positive entry
 
     @property
     def rms(self):
@@ -47,31 +79,31 @@ class Survey(NamedTuple):
 
     @property
     def is_offset(self):
-        """Whether nearly all of the energy is that of the mean row, though rows differ."""
+        """Whether the mean row holds over 99 % of the energy, though rows differ."""
         mean = self.total / self.n_rows
         return self.varies and float(mean @ mean) > 0.99 * self.rms**2 * self.total.size
 
 
 def surveyed(x):
-    """The `Survey` of a block."""
+    """The `DataSummary` of an array of rows."""
     largest = float(np.abs(x).max())
     squares = float(np.sum((x / (largest or 1.0)) ** 2, dtype=np.float64))
     total, varies = x.sum(axis=0, dtype=np.float64), bool((x != x[0]).any())
-    return Survey(len(x), largest, squares, total, x[0].copy(), varies, x.any(axis=1), (x > 0.0).any(axis=1))
+    return DataSummary(len(x), largest, squares, total, x[0].copy(), varies, x.any(axis=1), (x > 0.0).any(axis=1))
 
 
-def joined_surveys(surveys):
-    """The `Survey` of blocks together."""
-    n_rows, largest, squares, total, first, varies, nonzero, positive = zip(*surveys, strict=True)
+def _joined(summaries):
+    """The `DataSummary` of blocks together."""
+    n_rows, largest, squares, total, first, varies, nonzero, positive = zip(*summaries, strict=True)
     top = max(largest)
     shares = [s * (part / (top or 1.0)) ** 2 for s, part in zip(squares, largest, strict=True)]
     differ = any(varies) or any((row != first[0]).any() for row in first)
-    return Survey(
+    return DataSummary(
         sum(n_rows), top, sum(shares), sum(total), first[0], differ, np.concatenate(nonzero), np.concatenate(positive)
     )
 
 
-def sample_rows(rows, survey):
+def sample_rows(rows, summary):
     """Up to 256 of the rows that are not zero, evenly spread."""
-    found = np.flatnonzero(survey.nonzero)
+    found = np.flatnonzero(summary.nonzero)
     return rows.take(found[np.linspace(0, found.size - 1, min(found.size, _SAMPLE)).astype(int)])

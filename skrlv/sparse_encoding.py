@@ -1,6 +1,7 @@
-"""Roof: exact codes of given data on given atoms: at one lmbda, to a target, or along a path."""
+"""Exact sparse codes on given atoms: at one lmbda, to a target, or along a path."""
 
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from skrlv.inference import (
     exact_codes,
     exact_path,
     gaps_at,
+    gather,
     joined,
     least_angle,
     rounded,
@@ -34,9 +36,9 @@ from skrlv.models.validation import (
 )
 from skrlv.models.warning import warn_unless_converged, warn_user
 
-_REMEDY = "Raise code_tol; where atoms nearly depend on each other, raise lmbda or l2."
+_REMEDY = "Raise code_tol; if atoms are nearly linearly dependent, raise lmbda or l2."
 _CODES_PER_BLOCK = 4096  # of a path: rows x lmbdas
-_ROUNDING = {"f": 1e-6, "d": 1e-8}  # of a relative error: the root of that of its square
+_ROUNDING = {"f": 1e-6, "d": 1e-8}  # of a relative error, the square root of the rounding of its square
 
 
 @validate_params(
@@ -70,9 +72,9 @@ def sparse_encode(
 
     .. math:: \min_z \tfrac12 \|x - zD\|_2^2 + \lambda \sum_j w_j |z_j| + \tfrac{l_2}{2} \|z\|_2^2
 
-    With ``n_nonzero`` or ``max_error`` every row has a lmbda of its own: from where its code is zero lmbda falls, and
-    the code with it moves along its exact path, until it meets the first of the targets given, or ``lmbda``. The path
-    ends early where atoms depend on each other so much that rounding hides the rest of it.
+    With ``n_nonzero`` or ``max_error`` every row has a lmbda of its own. It decreases from the smallest value at which
+    the code is zero, and the code follows its exact path, until the first of the targets, or ``lmbda``, is met. The
+    path ends early if atoms are so nearly linearly dependent that rounding hides the rest of it.
 
     Parameters
     ----------
@@ -81,30 +83,31 @@ def sparse_encode(
     dictionary : array-like of shape (n_components, n_features)
         Atoms, one per row, used as they are.
     lmbda : float or None, default=None
-        Weight of the L1 term, >= 0; in the unit of X for unit atoms. Zero is least squares. None needs a target, and
-        is zero then.
+        Weight of the L1 term, >= 0; in the unit of X for unit-norm atoms. Zero is least squares. None needs a target,
+        and is then zero.
     n_nonzero : int or None, default=None
-        Most non-zeros of a row, >= 1: its code is that of the smallest lmbda before one more atom joins. Fewer where
-        atoms that tie would join together, as for rows of equal entries on unit vectors, or where the path ends.
+        Maximum number of non-zeros of a row, >= 1: its code is the one at the smallest lmbda before one more atom
+        joins. A row has fewer if tied atoms would join together (rows of equal entries on unit vectors), or if its
+        path ends.
     max_error : float or None, default=None
-        Relative error :math:`\|x - zD\| / \|x\|`, from 0 to below 1, at which a row is good enough: its code is that
-        of the largest lmbda that gives it. Reached to about 1e-8.
+        Largest relative error :math:`\|x - zD\| / \|x\|` of a row, in [0, 1): its code is the one at the largest
+        lmbda with no larger error. Met to about 1e-8.
     debias : bool, default=False
         Whether to refit the non-zeros of each row by least squares without any penalty (non-negative least squares
-        where ``positive``), which undoes the shrinkage. Targets are met before.
+        if ``positive``), which undoes the shrinkage. Targets are met before the refit.
     positive : bool, default=False
         Whether codes are non-negative.
     l2 : float, default=0.0
         Weight of the squared term, >= 0.
     weights : array-like of shape (n_components,) or None, default=None
-        One factor w_j >= 0 on lmbda per atom; 0 leaves an atom unpenalised, which no target allows.
+        One factor w_j >= 0 on lmbda per atom; 0 leaves an atom unpenalised, and cannot be combined with a target.
     init : array-like of shape (n_samples, n_components) or None, default=None
-        Codes to start from; the result is the same within ``code_tol``. Not with a target.
+        Codes to start from; the result is the same within ``code_tol``. Cannot be combined with a target.
     code_tol : float or "auto", default="auto"
-        Largest relative duality gap of a row, see `duality_gap`: 1e-6 for float64 and 1e-4 for float32 data. Below
-        1e-6 float32 codes meet it before they are rounded. Rounding opens wider gaps where atoms are nearly
-        duplicates or rows are all but reproduced; rows beyond ``code_tol`` are then warned of. With a target the gap
-        is that at the row's own lmbda; it is taken before ``debias``.
+        Largest relative duality gap of a row, see `duality_gap`; "auto" is 1e-6 for float64 and 1e-4 for float32 data.
+        A tolerance below 1e-6 is met by float32 codes before they are rounded. Rounding leaves wider gaps if atoms are
+        nearly duplicates or rows are almost exactly reproduced; a warning counts such rows. With a target the gap is
+        computed at the row's own lmbda, before ``debias``.
     n_jobs : int or None, default=None
         Threads; None is all cores of the process, or a joblib worker's share. The result is the same to the bit.
     sparse_output : bool, default=False
@@ -119,15 +122,15 @@ def sparse_encode(
     ------
     ValueError
         If shapes disagree, entries are not finite, an atom is zero, or a weight is negative. If neither lmbda nor a
-        target is given, or a target with ``init`` or with a weight of zero.
+        target is given, or a target is combined with ``init`` or with a weight of zero.
 
     Warns
     -----
     ConvergenceWarning
         Once, if rows did not reach ``code_tol``.
     UserWarning
-        Once, if rows end above ``max_error`` although nothing else stopped them: the atoms do not span them, or
-        rounding hides the rest of their paths.
+        Once, if rows end above ``max_error`` although neither ``n_nonzero`` nor ``lmbda`` stopped them: the atoms do
+        not span them, or rounding hides the rest of their paths.
 
     See Also
     --------
@@ -135,7 +138,7 @@ def sparse_encode(
 
     References
     ----------
-    Efron, Hastie, Johnstone, Tibshirani, Least Angle Regression, 2004: the path, and its steps.
+    Efron, Hastie, Johnstone, Tibshirani, Least Angle Regression, 2004: the path and its steps.
 
     Examples
     --------
@@ -149,54 +152,89 @@ def sparse_encode(
     array([[3., 0., 0.]])
     """
     to_target = n_nonzero is not None or max_error is not None
-    if lmbda is None and not to_target:
-        raise ValueError("Give lmbda, n_nonzero or max_error: without any there is no telling how sparse codes are.")
-    if init is not None and to_target:
-        raise ValueError("init cannot be given with n_nonzero or max_error: the path to a target starts from zero.")
+    _check_combination(lmbda, init, to_target)
     X, dictionary = check_problem(X, dictionary)
     energy = lasso_energy(dictionary, lmbda or 0.0, positive=positive, l2=l2, weights=weights)
-    if to_target and not energy.regularizer.thresholds(1.0, len(dictionary)).all():
-        raise ValueError("weights has zeros, but n_nonzero and max_error need a price on every atom.")
-    if init is not None:
-        init = check_codes(init, "init", len(dictionary), X.shape[0])
-        if positive and (init < 0.0).any():
-            raise ValueError("init has negative entries, but positive=True.")
+    init = _checked_init(init, energy, X)
     tol = resolved_tol(code_tol, X.dtype)
-
-    gathered, missed = Gathered(X.shape[0]), list[float]()
+    missed: list[float] = []
+    if to_target:
+        _check_all_penalised(energy)
+        encode = partial(_to_target, n_nonzero=n_nonzero, max_error=max_error, tol=tol, missed=missed)
+    else:
+        encode = partial(_at_lmbda, tol=tol)
 
     def search(rows):
-        x = dense(X[rows])
-        landscape = energy.given(_double(x)).on_gram() if to_target or debias else None
-        if to_target:
-            solution, errors = _to_target(landscape, x, n_nonzero, max_error, tol)
-            missed.extend(errors)
-        else:
-            solution = exact_codes(energy, x, None if init is None else init[rows], tol=tol)
-        if debias:
-            z = debiased(landscape, _double(solution.z))
-            solution = solution._replace(z=z.astype(x.dtype, copy=False))
-        gathered.add(rows, solution._replace(z=stored(solution.z, sparse_output)))
+        block = _Block(energy, dense(X[rows]), None if init is None else init[rows])
+        solution = encode(block)
+        z = _refitted(block, solution.z) if debias else solution.z
+        return solution._replace(z=stored(z, sparse_output))
 
-    each_block(search, X.shape[0], n_jobs)
-    solution = gathered.solution()
+    solution = gather(search, X.shape[0], partial(each_block, n_jobs=n_jobs))
     warn_unless_converged(solution, _REMEDY)
     _warn_of_errors(missed, X.shape[0], max_error)
     return solution.z
 
 
-def _to_target(landscape, x, n_nonzero, max_error, tol):
-    """The `Solution` of a block of rows, and the relative errors of those left above max_error by the atoms alone."""
+def _check_combination(lmbda, init, to_target):
+    """Refuse arguments that do not go together."""
+    if lmbda is None and not to_target:
+        raise ValueError("Pass at least one of lmbda, n_nonzero and max_error.")
+    if init is not None and to_target:
+        raise ValueError("init cannot be given with n_nonzero or max_error: the path to a target starts from zero.")
+
+
+def _check_all_penalised(energy):
+    """Refuse weights of zero, for which no lmbda gives a code of zero to start from."""
+    if not energy.regularizer.thresholds(1.0, len(energy.decoder.atoms)).all():
+        raise ValueError("weights has zeros, but n_nonzero and max_error need a penalty on every atom.")
+
+
+def _checked_init(init, energy, X):
+    """Codes to start from, as a dense array that fits X, the atoms and their signs; None stays None."""
+    if init is None:
+        return None
+    init = check_codes(init, "init", len(energy.decoder.atoms), X.shape[0])
+    if energy.regularizer.positive and (init < 0.0).any():
+        raise ValueError("init has negative entries, but positive=True.")
+    return init
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """A block of rows to encode."""
+
+    energy: Any
+    x: np.ndarray
+    z0: np.ndarray | None  # codes to start from
+
+    @cached_property
+    def landscape(self):
+        """The landscape of these rows, in float64 and with its Gram matrix."""
+        return self.energy.given(_double(self.x)).on_gram()
+
+
+def _at_lmbda(block, *, tol):
+    """The `Solution` of a block at the energy's own lmbda."""
+    return exact_codes(block.energy, block.x, block.z0, tol=tol)
+
+
+def _to_target(block, *, n_nonzero, max_error, tol, missed):
+    """The `Solution` of a block; appends to ``missed`` the errors of rows that only the atoms keep above max_error."""
+    x, landscape, lmbda = block.x, block.landscape, block.energy.lmbda
     solution, lmbdas = least_angle(
         landscape, n_nonzero=n_nonzero, max_error=max_error or 0.0, tol=before_rounding(tol, x.dtype)
     )
-    missed = np.empty(0)
     if max_error is not None:
-        energy = landscape.energy
-        errors, lmbda = _relative(tallied(energy, x, solution.z).squares, x), energy.lmbda
+        errors = _relative(tallied(block.energy, x, solution.z).squares, x)
         stopped = (np.count_nonzero(solution.z, axis=1) == n_nonzero) | ((lmbdas == lmbda) & (lmbda > 0.0))
-        missed = errors[(errors > max_error + _ROUNDING[x.dtype.char]) & ~stopped]
-    return rounded(solution, x.dtype, tol, partial(gaps_at, landscape, lmbdas=lmbdas)), missed
+        missed.extend(errors[(errors > max_error + _ROUNDING[x.dtype.char]) & ~stopped])
+    return rounded(solution, x.dtype, tol, partial(gaps_at, landscape, lmbdas=lmbdas))
+
+
+def _refitted(block, z):
+    """The non-zeros of codes by least squares without any penalty."""
+    return debiased(block.landscape, _double(z)).astype(block.x.dtype, copy=False)
 
 
 def _warn_of_errors(errors, n_samples, max_error):
@@ -204,12 +242,12 @@ def _warn_of_errors(errors, n_samples, max_error):
         warn_user(
             f"{len(errors)} of {n_samples} rows cannot reach max_error={max_error} with these atoms; the worst ended "
             f"at a relative error of {max(errors):.2g}. Raise max_error, add atoms, lower l2, allow negative codes, or "
-            "remove atoms that nearly depend on others."
+            "remove atoms that are nearly combinations of others."
         )
 
 
 class LmbdaPath(NamedTuple):
-    """Codes along a path of lmbda, see `lmbda_path`."""
+    """Codes at decreasing values of lmbda, see `lmbda_path`."""
 
     lmbdas: np.ndarray  # (n_lmbdas,), decreasing
     codes: Any  # (n_lmbdas, n_samples, n_components), or a list of n_lmbdas CSR matrices
@@ -234,13 +272,13 @@ def lmbda_path(
     n_jobs=None,
     sparse_output=False,
 ):
-    r"""Exact sparse codes at many lmbdas, for little more than the smallest alone.
+    r"""Exact sparse codes at many lmbdas, in little more time than the smallest takes alone.
 
     .. math:: \min_z \tfrac12 \|x - zD\|_2^2 + \lambda_i \sum_j w_j |z_j| + \tfrac{l_2}{2} \|z\|_2^2,
         \qquad \lambda_1 \ge \lambda_2 \ge \dots
 
-    Between bends the minimum is linear in lmbda. So one walk per row, from where its code is zero down to the
-    smallest lmbda, passes the codes at all of them.
+    Between breakpoints the minimum is linear in lmbda. The path of a row is therefore followed once, from the lmbda at
+    which its code is zero down to the smallest, and passes the codes at all of them.
 
     Parameters
     ----------
@@ -255,8 +293,8 @@ def lmbda_path(
     l2 : float, default=0.0
         Weight of the squared term, >= 0.
     weights : array-like of shape (n_components,) or None, default=None
-        One factor w_j >= 0 on lmbda per atom. With a weight of 0 there is no such walk: each code is then the start of
-        the next, which takes longer.
+        One factor w_j >= 0 on lmbda per atom. With a weight of 0 there is no such path: each code is then the start
+        for the next, which takes longer.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of any code, as in `sparse_encode`.
     n_jobs : int or None, default=None
@@ -289,7 +327,7 @@ def lmbda_path(
     See Also
     --------
     sparse_encode : Codes at one lmbda, or to a number of entries or an error.
-    lmbda_grid : The range of lmbda that means something.
+    lmbda_grid : Values of lmbda from where codes appear to where they are dense.
 
     References
     ----------
@@ -317,28 +355,48 @@ def lmbda_path(
     energy = lasso_energy(dictionary, lmbdas[-1], positive=positive, l2=l2, weights=weights)
     tol = resolved_tol(code_tol, X.dtype)
 
-    shape = (len(lmbdas), X.shape[0])
-    codes = None if sparse_output else np.empty((*shape, len(dictionary)), X.dtype)
-    gathered = [Gathered(X.shape[0], None if codes is None else codes[i]) for i in range(len(lmbdas))]
-    counts, energies, errors = np.empty(shape), np.empty(shape), np.empty(shape)
+    record = _PathRecord(energy, lmbdas, X, sparse_output)
 
-    def walk(rows):
+    def follow(rows):
         x = dense(X[rows])
         for i, solution in enumerate(exact_path(energy, x, lmbdas, tol=tol)):
-            tally = tallied(energy, x, solution.z)
-            counts[i, rows], errors[i, rows] = tally.counts, _relative(tally.squares, x)
-            energies[i, rows] = tally.energies(lmbdas[i], energy.encoder_weight)
-            gathered[i].add(rows, solution._replace(z=stored(solution.z, sparse_output)))
+            record.add(i, rows, x, solution)
 
-    each_block(walk, X.shape[0], n_jobs, size=min(ROWS_PER_BLOCK, max(1, _CODES_PER_BLOCK // len(lmbdas))))
-    solutions = [part.solution() for part in gathered]
-    warn_unless_converged(joined([solution._replace(z=np.empty(0)) for solution in solutions]), _REMEDY)
-    given_out = [solution.z for solution in solutions] if codes is None else codes
-    return LmbdaPath(lmbdas, given_out, energies, counts.sum(axis=1) / (X.shape[0] * len(dictionary)), errors)
+    each_block(follow, X.shape[0], n_jobs, size=min(ROWS_PER_BLOCK, max(1, _CODES_PER_BLOCK // len(lmbdas))))
+    path, searches = record.gathered()
+    warn_unless_converged(searches, _REMEDY)
+    return path
+
+
+class _PathRecord:
+    """The codes of all rows at each lmbda, and what is measured on them, as blocks of rows come in."""
+
+    def __init__(self, energy, lmbdas, X, sparse_output):
+        self._energy, self._lmbdas, self._sparse_output = energy, lmbdas, sparse_output
+        shape, n_components = (len(lmbdas), X.shape[0]), len(energy.decoder.atoms)
+        self._codes = [None] * len(lmbdas) if sparse_output else np.empty((*shape, n_components), X.dtype)
+        self._solutions = [Gathered(X.shape[0], codes) for codes in self._codes]
+        self._counts, self._energies, self._errors = np.empty(shape), np.empty(shape), np.empty(shape)
+
+    def add(self, i, rows, x, solution):
+        """Put in the solution of the rows x at the i-th lmbda."""
+        tally = tallied(self._energy, x, solution.z)
+        self._counts[i, rows] = tally.counts
+        self._energies[i, rows] = tally.energies(self._lmbdas[i], self._energy.encoder_weight)
+        self._errors[i, rows] = _relative(tally.squares, x)
+        self._solutions[i].add(rows, solution._replace(z=stored(solution.z, self._sparse_output)))
+
+    def gathered(self):
+        """-> (the `LmbdaPath`, the `Solution` of all searches, without codes)."""
+        solutions = [part.solution() for part in self._solutions]
+        codes = [solution.z for solution in solutions] if self._sparse_output else self._codes
+        densities = self._counts.sum(axis=1) / (self._counts.shape[1] * len(self._energy.decoder.atoms))
+        path = LmbdaPath(self._lmbdas, codes, self._energies, densities, self._errors)
+        return path, joined([solution._replace(z=np.empty(0)) for solution in solutions])
 
 
 def _relative(squares, x):
-    """norm(x - zD) / norm(x) per row; 0 for a row of zeros, infinite where squares overflow."""
+    """norm(x - zD) / norm(x) per row; 0 for a row of zeros, infinite if its squares overflow."""
     with np.errstate(over="ignore"):
         whole = squares_per_sample(x)
     known = (whole > 0.0) & (whole < np.inf)

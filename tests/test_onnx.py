@@ -10,7 +10,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skrlv import LISTAEncoder, PredictiveSparseDecomposition, SparseCoder
+from skrlv import (
+    ConvSparseAutoencoder,
+    LISTAEncoder,
+    PredictiveSparseDecomposition,
+    SparseCoder,
+    VariationalAutoencoder,
+)
 
 onnx = pytest.importorskip("onnx")
 from onnx.reference import ReferenceEvaluator  # noqa: E402
@@ -86,6 +92,7 @@ def test_depth_and_ties(options, digits):
 def test_another_dtype_than_the_encoder_s(digits):
     encoder = lista().fit(digits[:300])
     model = to_onnx(encoder, dtype="float32")
+    assert [output.name for output in model.graph.output] == ["Z"]
     (codes,) = by_reference(model, digits.astype(np.float32))
     assert codes.dtype == np.float32
     np.testing.assert_allclose(codes, encoder.transform(digits), atol=1e-5)
@@ -106,7 +113,9 @@ def test_learned_on_a_device(digits):
 def test_a_pipeline_ends_in_codes(last, dtype, run, digits):
     pytest.importorskip("skl2onnx")
     pipeline = make_pipeline(StandardScaler(), last).fit(digits[:600])
-    (codes,) = run(to_onnx(pipeline, dtype=dtype), digits.astype(dtype))
+    model = to_onnx(pipeline, dtype=dtype)
+    assert [output.name for output in model.graph.output] == ["Z"]
+    (codes,) = run(model, digits.astype(dtype))
     assert codes.dtype == dtype
     np.testing.assert_allclose(codes, pipeline.transform(digits), atol=1e-3 if dtype == "float32" else 1e-10)
 
@@ -154,10 +163,13 @@ def test_a_search_gives_its_best(digits):
         (SparseCoder(4, max_iter=1), TypeError, "not predicted by an encoder"),
         (make_pipeline(StandardScaler(), SparseCoder(4, max_iter=1)), TypeError, "not predicted by an encoder"),
         (PredictiveSparseDecomposition(4, max_iter=1, inference="argmin"), ValueError, "inference='encoder'"),
+        (VariationalAutoencoder(2, max_iter=1), TypeError, "variational autoencoders is not supported yet"),
+        (make_pipeline(VariationalAutoencoder(2, max_iter=1)), TypeError, "VariationalAutoencoder cannot be exported"),
+        (ConvSparseAutoencoder(2, (3, 3), signal_shape=(8, 8), max_iter=1), TypeError, "only encoders of rows"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_what_is_searched_for_is_refused(estimator, kind, message, digits):
+def test_what_is_not_predicted_by_an_encoder_of_rows_is_refused(estimator, kind, message, digits):
     with pytest.raises(kind, match=message):
         to_onnx(estimator.fit(digits[:200]))
 

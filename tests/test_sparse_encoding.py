@@ -284,7 +284,7 @@ def test_targets_out_of_range(name, wrong):
 
 def test_targets_that_do_not_go_together():
     X, D = np.ones((2, 3)), np.eye(3)
-    with pytest.raises(ValueError, match="Give lmbda, n_nonzero or max_error"):
+    with pytest.raises(ValueError, match="Pass at least one of lmbda, n_nonzero and max_error"):
         sparse_encode(X, D)
     with pytest.raises(ValueError, match="init cannot be given with n_nonzero or max_error"):
         sparse_encode(X, D, n_nonzero=1, init=X)

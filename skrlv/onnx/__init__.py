@@ -1,4 +1,4 @@
-"""Annex: feed-forward encoders as ONNX graphs, to run where there is no Python."""
+"""Feed-forward encoders as ONNX graphs, which run without Python. Needs onnx, the extra [onnx]."""
 
 from skrlv.onnx.export import to_onnx
 

@@ -9,10 +9,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skrlv._arrays import to_numpy
-from skrlv.models.base import LatentVariableModel
-from skrlv.models.dictionary import DictionaryModel
-from skrlv.onnx.tracing import Graph, value_info
+from skrlv.onnx.encoders import check_exportable, traced
+from skrlv.onnx.tracing import value_info
 
 OPSET = 18
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -25,22 +23,24 @@ def to_onnx(estimator, *, dtype=None):
     ----------
     estimator : LISTAEncoder, PredictiveSparseDecomposition, a Pipeline, or a search over one of these
         Fitted. A `PredictiveSparseDecomposition` must have ``inference="encoder"``. Other steps of a Pipeline are
-        converted by skl2onnx, which must be installed. Of a search, such as GridSearchCV, it is the best estimator.
+        converted by skl2onnx, which must be installed. A search, such as GridSearchCV, stands for its best estimator.
     dtype : {"float32", "float64"} or None, default=None
-        Of rows, codes and all between; None is that of ``components_``, and float32 for a Pipeline.
+        Type of the input, the codes and all numbers between; None is that of ``components_``, and float32 for a
+        Pipeline.
 
     Returns
     -------
     onnx.ModelProto
-        Of operator set 18. Alone: input "X" of shape (n_samples, n_features), output "Z" of shape (n_samples,
-        n_components). A Pipeline's outputs have the names that skl2onnx gives.
+        A model of operator set 18, with the input "X" of shape (n_samples, n_features) and the output "Z" of shape
+        (n_samples, n_components). A Pipeline that does not end in codes has the outputs that skl2onnx names.
 
     Raises
     ------
     TypeError
-        If codes are not predicted by an encoder of this library.
+        If codes are not predicted by an encoder of rows of this library. A `VariationalAutoencoder` is not supported
+        yet.
     ValueError
-        If dtype is another, or they are searched for.
+        If dtype is another, or the codes minimise the energy (``inference="argmin"``).
     ImportError
         If a Pipeline is given and skl2onnx is missing.
 
@@ -79,40 +79,17 @@ def to_onnx(estimator, *, dtype=None):
 
 
 def _best(estimator):
-    """Of a search the estimator that it found, and anything else itself."""
+    """The best estimator of a search; any other estimator is returned unchanged."""
     if hasattr(estimator, "refit") and not hasattr(estimator, "best_estimator_"):
         raise NotFittedError(f"{type(estimator).__name__} has no best_estimator_: fit it, with refit=True.")
     return getattr(estimator, "best_estimator_", estimator)
-
-
-def check_exportable(estimator):
-    """Refuse what has no graph."""
-    if not getattr(estimator, "_has_encoder", False):
-        raise TypeError(
-            f"{type(estimator).__name__} cannot be exported: its codes are not predicted by an encoder. "
-            "LISTAEncoder learns to predict them."
-        )
-    if not isinstance(estimator, DictionaryModel):
-        raise TypeError(f"{type(estimator).__name__} cannot be exported: only encoders of rows are.")
-    check_is_fitted(estimator)
-    if getattr(estimator, "inference", "encoder") != "encoder":
-        raise ValueError("Codes at the minimum of the energy are searched for; only inference='encoder' is exported.")
-    if type(estimator.encoder_).__name__ == "ModuleEncoder":
-        raise TypeError("encoder= is a torch module: export encoder_.to_module() by torch.onnx.export.")
-
-
-def traced(estimator, name, dtype, unique):
-    """The `Graph` of its encoder on the input of that name, and the codes in it."""
-    graph = Graph(name, estimator.n_features_in_, dtype, unique)
-    encoder = estimator.encoder_.mapped(lambda value: to_numpy(value).astype(dtype))
-    return graph, encoder(graph.input)
 
 
 def _pipeline_to_onnx(pipeline, dtype):
     pipeline = Pipeline([(name, step) for name, step in pipeline.steps if step not in (None, "passthrough")])
     check_is_fitted(pipeline)
     for step in pipeline.named_steps.values():
-        if isinstance(step, LatentVariableModel):
+        if hasattr(type(step), "energy_"):  # a model of this library
             check_exportable(step)
     try:
         from skrlv.onnx.pipelines import convert

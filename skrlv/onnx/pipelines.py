@@ -7,24 +7,28 @@ from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from sklearn.base import is_classifier
 
 from skrlv.lista import LISTAEncoder
-from skrlv.onnx.export import check_exportable, traced
+from skrlv.onnx.encoders import check_exportable, traced
 from skrlv.predictive import PredictiveSparseDecomposition
 
+_MODELS = (LISTAEncoder, PredictiveSparseDecomposition)
 _TYPES = {np.dtype(np.float32): FloatTensorType, np.dtype(np.float64): DoubleTensorType}
 
 
 def convert(pipeline, dtype, opset):
-    """The pipeline as a model of rows of that dtype; probabilities of a classifier are a matrix."""
-    for model in (LISTAEncoder, PredictiveSparseDecomposition):
+    """The pipeline as an ONNX model for rows of that dtype; probabilities of a classifier are a matrix."""
+    for model in _MODELS:
         skl2onnx.update_registered_converter(model, f"Skrlv{model.__name__}", _infer_type, _add_nodes)
     given = _TYPES[np.dtype(dtype)]([None, pipeline.n_features_in_])
     gives_probabilities = is_classifier(pipeline) and hasattr(pipeline, "predict_proba")
     options = {id(pipeline[-1]): {"zipmap": False}} if gives_probabilities else None
-    return skl2onnx.to_onnx(pipeline, initial_types=[("X", given)], options=options, target_opset=opset)
+    names = [("Z", None)] if isinstance(pipeline[-1], _MODELS) else None
+    return skl2onnx.to_onnx(
+        pipeline, initial_types=[("X", given)], final_types=names, options=options, target_opset=opset
+    )
 
 
 def _infer_type(operator):
-    """What skl2onnx asks first: the type of the codes, float64 where rows are and float32 for all others."""
+    """Tell skl2onnx the type of the codes: float64 for rows in float64, float32 for all others."""
     check_exportable(operator.raw_operator)
     given = operator.inputs[0].type
     kind = DoubleTensorType if isinstance(given, DoubleTensorType) else FloatTensorType
@@ -32,7 +36,7 @@ def _infer_type(operator):
 
 
 def _add_nodes(scope, operator, container):
-    """And then: the graph."""
+    """Add the encoder's graph to skl2onnx's."""
     given, out = operator.inputs[0], operator.outputs[0]
     dtype = next(dtype for dtype, kind in _TYPES.items() if isinstance(out.type, kind))
     rows = scope.get_unique_variable_name("rows")

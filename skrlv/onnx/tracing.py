@@ -1,6 +1,6 @@
-"""Array code run once on arrays that write down what is done to them: the graph of an encoder, from its own `forward`.
+"""The graph of an encoder, traced: its own `forward` runs once on arrays that record each operation as a node.
 
-Every operation is carried out on a few sample rows as well, which tells the shape and dtype of its result.
+Every operation is also carried out on a few sample rows, which gives the shape and dtype of its result.
 """
 
 import operator
@@ -12,22 +12,22 @@ _SAMPLES = 3
 
 
 class Rows(int):
-    """The number of rows: that of the samples here, the batch's own when the graph runs."""
+    """The number of rows: of the sample rows while tracing, of the batch when the graph runs."""
 
 
 class Graph:
-    """Nodes and constants, as they are written down.
+    """The nodes and constants recorded so far.
 
     Parameters
     ----------
     name : str
-        Of the input, rows (n_samples, n_features).
+        Name of the input, rows (n_samples, n_features).
     n_features : int
-        Its width.
+        Number of columns of the input.
     dtype : dtype
-        Its type.
+        Type of the input.
     unique : callable
-        A name for each new value, from what it should begin with.
+        Prefix -> a name for a new value that no other value has.
     """
 
     def __init__(self, name, n_features, dtype, unique):
@@ -35,19 +35,19 @@ class Graph:
         self.input = TracedArray(self, name, np.zeros((_SAMPLES, n_features), dtype))
 
     def call(self, op, compute, *operands, **attributes):
-        """The node of an operation on arrays and numbers, all in the dtype that NumPy would bring them to."""
+        """Add the node of an operation on arrays and numbers, all cast to the dtype that NumPy promotes them to."""
         values = [x.value if isinstance(x, TracedArray) else x for x in operands]
         dtype = np.result_type(*values)
         return self.add(op, [self.named(x, dtype) for x in operands], compute(*values), **attributes)
 
     def add(self, op, inputs, value, n_outputs=1, **attributes):
-        """A node, and the array that its first output is; ``value`` is that for the samples."""
+        """Add a node, and return its first output as an array; ``value`` is that output for the sample rows."""
         outputs = [self._unique(op.lower()) for _ in range(n_outputs)]
         self.nodes.append(helper.make_node(op, inputs, outputs, name=self._unique(f"{op}_node"), **attributes))
         return TracedArray(self, outputs[0], value)
 
     def named(self, x, dtype):
-        """The name of an array, brought to the dtype, or of a constant."""
+        """The name of an array or a constant, cast to the dtype."""
         if not isinstance(x, TracedArray):
             return self.constant(np.asarray(x, dtype=dtype))
         return x.name if x.dtype == dtype else self.cast(x, dtype).name
@@ -62,7 +62,7 @@ class Graph:
         return name
 
     def filled(self, shape, value, dtype):
-        """One number everywhere, for as many rows as the input has."""
+        """An array with one number in all entries, and as many rows as the input."""
         n_rows = self.add("Shape", [self.input.name], np.asarray([_SAMPLES]), start=0, end=1)
         rest = self.constant(np.asarray(shape[1:], dtype=np.int64))
         whole = self.add("Concat", [n_rows.name, rest], np.asarray(shape), axis=0)
@@ -81,7 +81,7 @@ def _binary(op, compute):
 
 
 class TracedArray:
-    """Rows that are on their way through the graph; as much of the array API as encoders use."""
+    """A value in the graph; it has as much of the array API as encoders use."""
 
     __array_ufunc__ = None  # NumPy leaves operations with its own arrays to this class
     __hash__ = None  # type: ignore[assignment]
@@ -133,7 +133,7 @@ class TracedArray:
 class _Namespace:
     """The functions of the array API that encoders use, on traced arrays."""
 
-    __name__ = "traced"  # as a module has one
+    __name__ = "traced"  # array_api_compat expects a module, which has a name
     float32, float64, int64 = np.float32, np.float64, np.int64
     finfo = staticmethod(np.finfo)
 
@@ -193,5 +193,5 @@ for _op, _compute in (("Abs", np.abs), ("Log", np.log), ("Round", np.round), ("T
 
 
 def value_info(name, n_columns, dtype):
-    """A matrix of any number of rows, as graphs declare it."""
+    """The declaration of a matrix with any number of rows."""
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), [None, n_columns])
