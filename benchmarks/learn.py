@@ -141,7 +141,7 @@ def report(found, start):
         if name != "skrlv":
             passes, seconds, value = curve[-1]
             ours = time_to(found["skrlv"], value, start)
-            print(f"what {name} has after {passes} passes skrlv has {seconds / ours:.1f} times sooner")
+            print(f"{name} after {passes} passes: skrlv reaches the same objective {seconds / ours:.1f} times sooner")
     if len(found["skrlv"]) == len(found["SPAMS"]):
         print(f"after as many passes: skrlv {found['skrlv'][-1][2]:.4f}, SPAMS {found['SPAMS'][-1][2]:.4f}")
 
