@@ -99,9 +99,7 @@ print(f"one kernel and its rotation: correlation {np.corrcoef(spot.ravel(), np.r
 print(f"centre {spot[8, 8]:.2f}, largest value of the opposite sign {(spot * np.sign(spot[8, 8])).min():.2f}")
 for n, model in models.items():
     bins = len(set((directions(model.components_) // 22.5).astype(int)))
-    print(
-        f"{n:2} kernels: {bins} of 8 orientations, correlation of filter and kernel {np.median(alike(model)):.2f}"
-    )
+    print(f"{n:2} kernels: {bins} of 8 orientations, correlation of filter and kernel {np.median(alike(model)):.2f}")
 
 # %%
 # If codes are non-negative, a kernel and its negative are different. With two kernels, and normalisation over wide

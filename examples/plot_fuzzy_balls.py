@@ -55,7 +55,7 @@ for ax, beta in zip(axes, (0.0, 0.05, 1.0, 1000.0), strict=True):
     plot_balls(mean, variance, labels[test[:400]], ax=ax).set_title(f"beta = {beta:g}")
     sizes, lengths = np.sqrt(variance).mean(), np.linalg.norm(mean, axis=1).mean()
     kl = springs[beta].kl_per_unit_.sum()
-    print(f"beta {beta:6g}: mean length {lengths:7.2f}, mean deviation {sizes:.3f}, KL {kl:.3f}")
+    print(f"beta {beta:6g}: mean norm {lengths:7.2f}, mean deviation {sizes:.3f}, KL {kl:.3f}")
 
 # %%
 # This figure shows how the balls are driven apart. Their size is fixed here, so only their positions can reduce the
