@@ -20,7 +20,7 @@ import time
 import warnings
 
 for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    if name in os.environ:  # an emulated processor would slow NumPy down, and flatter the peer
+    if name in os.environ:  # emulating another processor would slow NumPy down, to the advantage of PyTorch
         del os.environ[name]
         os.execv(sys.executable, [sys.executable, *sys.argv])
 

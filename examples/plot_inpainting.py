@@ -7,7 +7,8 @@ Half of the pixels of a photograph are missing. Codes are inferred from the obse
 .. math:: \min_z \tfrac12 \Bigl\| m \odot \Bigl(x - \sum_i K_i * z_i\Bigr) \Bigr\|_2^2 + \lambda \sum_i \|z_i\|_1
 
 and the reconstruction fills in the missing ones, because the learned kernels continue edges across them. The photo
-comes with scikit-learn (by vultilion, under the licence CC BY 2.0)."""
+comes with scikit-learn (by vultilion, under the licence CC BY 2.0).
+"""
 
 # %%
 # Kernels are learned from the left part of a photograph; the right part is inpainted. Low frequencies are not sparse,
