@@ -93,7 +93,8 @@ SLOW = {"scikit-learn": scikit_learn_fit, "scikit-learn, cd": scikit_learn_cd_fi
 
 
 def objective(X, atoms):
-    atoms = atoms / np.maximum(np.linalg.norm(atoms, axis=1, keepdims=True), 1e-12)  # some libraries give less
+    # some libraries return atoms of a smaller norm
+    atoms = atoms / np.maximum(np.linalg.norm(atoms, axis=1, keepdims=True), 1e-12)
     codes = skrlv.sparse_encode(X, atoms, LMBDA)
     return float(np.mean(0.5 * np.sum((X - codes @ atoms) ** 2, axis=1) + LMBDA * np.abs(codes).sum(axis=1)))
 

@@ -110,11 +110,11 @@ tolerated = 1.15 * noise * side
 lengths = np.linalg.norm(X, axis=1)
 longer = np.column_stack([X, np.sqrt(lengths.max() ** 2 - lengths**2)])
 larger = np.block([[atoms, np.zeros((n_atoms, 1))], [np.zeros((1, side**2)), 1.0]]).astype(np.float32)
-prices, share = np.append(np.ones(n_atoms), 0.01), float(tolerated / lengths.max())
+weights, share = np.append(np.ones(n_atoms), 0.01), float(tolerated / lengths.max())
 
 
 def to_noise_level():
-    return sparse_encode(longer, larger, max_error=share, weights=prices, debias=True)[:, :-1]
+    return sparse_encode(longer, larger, max_error=share, weights=weights, debias=True)[:, :-1]
 
 
 timed("skrlv, to the noise, debiased", to_noise_level, learning)

@@ -47,14 +47,14 @@ settings = {
 }
 
 warnings.filterwarnings("ignore", message="No entry of the code")
-springs = {}
+models = {}
 fig, axes = plt.subplots(1, 4, figsize=(14, 4), layout="constrained")
 for ax, beta in zip(axes, (0.0, 0.05, 1.0, 1000.0), strict=True):
-    springs[beta] = VariationalAutoencoder(2, beta=beta, random_state=0, **settings).fit(X[train])
-    mean, variance = springs[beta].posterior(X[test[:400]])
+    models[beta] = VariationalAutoencoder(2, beta=beta, random_state=0, **settings).fit(X[train])
+    mean, variance = models[beta].posterior(X[test[:400]])
     plot_balls(mean, variance, labels[test[:400]], ax=ax).set_title(f"beta = {beta:g}")
     sizes, lengths = np.sqrt(variance).mean(), np.linalg.norm(mean, axis=1).mean()
-    kl = springs[beta].kl_per_unit_.sum()
+    kl = models[beta].kl_per_unit_.sum()
     print(f"beta {beta:6g}: mean norm {lengths:7.2f}, mean deviation {sizes:.3f}, KL {kl:.3f}")
 
 # %%
@@ -78,7 +78,7 @@ ax.legend()
 # class far more often than nearest neighbours in the plane of the first two principal components. The posteriors that
 # overlap most also tend to belong to the same class.
 
-model = springs[1.0]
+model = models[1.0]
 mean, variance = model.posterior(X[test])
 nearest = KNeighborsClassifier(10)
 ours = cross_val_score(nearest, mean, labels[test]).mean()
