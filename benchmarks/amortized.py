@@ -1,13 +1,14 @@
-"""Predicted codes: microseconds per row against how far their energy is from the least, beside searches stopped early.
+"""Predicted codes: time per row and excess energy, compared with solvers that are stopped early.
 
     python benchmarks/amortized.py [--digits FILE.npz] [--rows 4000] [--repeats 5] [--picture FILE]
 
-256 atoms of digits, float32, at the lmbdas whose exact codes have about 5, 10 and 20 % non-zeros. LISTA learns to
-predict the exact codes of other rows, and once to make the energy itself small, as learned steps do. Exact codes stop
-at several gaps, FISTA after several steps. All encode the same rows in turns, on all cores; medians. "excess" is the
-mean energy over the mean of the least, less one, and an asterisk marks what nothing else beats in both columns. Below:
-the pass of LISTA over its bare products of matrices, refinement against coding from zero, and, where labels are at
-hand, a linear classifier on predicted and on exact codes.
+The codes are those of digits on 256 atoms, in float32, at the values of lmbda at which exact codes have about 5, 10 and
+20 % non-zeros. LISTA is trained to predict the exact codes of other rows, and once to minimise the energy itself, as
+learned step sizes are. Exact codes stop at several gaps, FISTA after several numbers of steps. All methods encode the
+same rows and are run alternately on all cores; times are medians. "excess" is the mean energy divided by the mean
+minimum, minus one. An asterisk marks the Pareto front: no other method is better in both columns. Further lines compare
+a pass of LISTA with its matrix products alone, refinement with coding from zero and, if labels are available, the
+accuracy of a linear classifier on predicted and on exact codes.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def options():
 
 
 def in_turn(calls, repeats):
-    """Median seconds of each call; one turn before the clock starts."""
+    """Median seconds of each call, after one untimed turn."""
     spent = {name: [] for name in calls}
     for turn in range(repeats + 1):
         for name, call in calls.items():
@@ -54,7 +55,7 @@ def in_turn(calls, repeats):
 
 
 def encoders(train, D, lmbda):
-    """Learned encoders by name, and the seconds that learning took."""
+    """Learned encoders by name, and the seconds of their training."""
     settings = {"lmbda": lmbda, "dictionary": D, "random_state": 0}
     found = {}
     plans = [("lista", n, "codes") for n in USES] + [("step", n, "energy") for n in USES[1:]]
@@ -62,7 +63,7 @@ def encoders(train, D, lmbda):
         encoder = skrlv.LISTAEncoder(architecture=architecture, n_layers=n_layers, objective=objective, **settings)
         start = time.perf_counter()
         encoder.fit(train)
-        name = f"{architecture}, {n_layers} uses" + (
+        name = f"{architecture}, {n_layers} layers" + (
             ", by energy" if (architecture, objective) == ("lista", "energy") else ""
         )
         found[name] = encoder, time.perf_counter() - start
@@ -78,7 +79,7 @@ def searches(X, D, lmbda):
 
 
 def bare_products(X, encoder):
-    """The products of LISTA alone, in the blocks that it works in."""
+    """The matrix products of LISTA alone, in the same blocks of rows."""
     weights, lateral = encoder.encoder_.weights[0].T, encoder.encoder_.lateral[0].T
 
     def work(rows):
@@ -90,7 +91,7 @@ def bare_products(X, encoder):
 
 
 def front(points):
-    """Names of those that none betters in time and excess."""
+    """Names of the methods on the Pareto front of time and excess energy."""
     return {
         name for name, (seconds, excess) in points.items()
         if not any(s < seconds and e < excess for s, e in points.values())
@@ -108,7 +109,7 @@ def compare(X, train, D, density, args, ax):
     points = {name: (seconds[name], coder.energy(X, call()).mean() / least - 1.0) for name, call in calls.items()}
     best = front(points)
     print(
-        f"\nlmbda {lmbda:.3f}, density {(exact != 0).mean():.1%}\n{'':26}us per row    excess   code error   learned in"
+        f"\nlmbda {lmbda:.3f}, density {(exact != 0).mean():.1%}\n{'':26}us per row    excess   code error   trained in"
     )
     for name, call in calls.items():
         error = np.mean(np.sum((call() - exact) ** 2, axis=1)) / np.mean(np.sum(exact**2, axis=1))
@@ -116,7 +117,7 @@ def compare(X, train, D, density, args, ax):
         star = "*" if name in best else " "
         print(f"{name:26}{1e6 * points[name][0] / len(X):9.2f}  {points[name][1]:9.1e} {star} {error:10.4f}  {trained}")
 
-    three = learned["lista, 3 uses"][0]
+    three = learned["lista, 3 layers"][0]
     ours = {
         "pass": lambda: three.transform(X),
         "products": bare_products(X, three),
@@ -126,17 +127,18 @@ def compare(X, train, D, density, args, ax):
     spent = in_turn(ours, args.repeats)
     pairs = ("pass", "products"), ("zero", "pass"), ("refine", "zero")
     over, longer, refining = (spent[a] / spent[b] for a, b in pairs)
-    print(f"three uses: {over:.2f} times the bare products; exact at gap {GAP:.0e} takes {longer:.1f} times as long,")
-    print(f"and refining the predictions to it {refining:.2f} times as long as that")
+    print(f"LISTA with three layers takes {over:.2f} times as long as its matrix products alone")
+    print(f"exact codes to a gap of {GAP:.0e} take {longer:.1f} times as long as LISTA with three layers")
+    print(f"refining its predictions to this gap takes {refining:.2f} times as long as coding from zero")
     if ax is not None:
         draw(ax, {name: (1e6 * seconds / len(X), max(excess, 1e-8)) for name, (seconds, excess) in points.items()})
     return three, coder
 
 
 def draw(ax, points):
-    """Excess against time; what is below 1e-8 is drawn there."""
+    """Plot the excess energy against time; values below 1e-8 are drawn at 1e-8."""
     kinds = (
-        ("o-", "lista", "uses"),
+        ("o-", "lista", "layers"),
         ("D", "lista", "by energy"),
         ("^-", "step", ""),
         ("s-", "exact", ""),
@@ -144,7 +146,7 @@ def draw(ax, points):
     )
     for style, kind, end in kinds:
         chosen = [point for name, point in points.items() if name.startswith(kind) and name.endswith(end)]
-        ax.loglog(*zip(*chosen, strict=True), style, label=f"{kind} {end}".removesuffix(" uses").strip())
+        ax.loglog(*zip(*chosen, strict=True), style, label=f"{kind} {end}".removesuffix(" layers").strip())
 
 
 def accuracy(model, train, X, y_train, y):
@@ -155,7 +157,7 @@ def accuracy(model, train, X, y_train, y):
 def main():
     args = options()
     skrlv.warmup()
-    warnings.simplefilter("ignore")  # searches that stop early on purpose
+    warnings.simplefilter("ignore")  # solvers are stopped early on purpose
     data = digits(args.rows + args.train, np.random.RandomState(0), args.digits).astype(np.float32)
     labels = np.load(args.digits).get("y") if args.digits else None
     X, train = data[: args.rows], data[args.rows :]
@@ -176,7 +178,7 @@ def main():
             axes[i].set_xticks(TICKS, [str(tick) for tick in TICKS])
             axes[i].xaxis.set_minor_formatter("")
     if figure is not None:
-        axes[0].set(ylabel="mean energy over the least, less one")
+        axes[0].set(ylabel="excess energy")
         axes[0].legend()
         figure.savefig(args.picture, dpi=80)
 

@@ -1,19 +1,19 @@
-"""Convolutional sparse coding and dictionary learning beside sporco and alphacsc: objective against seconds.
+"""Convolutional sparse coding and dictionary learning compared with sporco and alphacsc: objective against seconds.
 
     python benchmarks/convolution.py [--repeats 3] [--part coding|learning|series] [--picture convolution.png]
 
-coding    A grey photo of 256 x 256, high-passed, on 32 kernels of 9 x 9, lmbda 0.2: tiled_descent on one and two
-          threads and FISTA by FFT, beside sporco's ADMM and PGM. sporco's convolution is circular; an L1 weight of
-          1e4 on the last 8 rows and columns of its maps keeps it from wrapping, so that all solve the same problem.
-          rho is the best of those tried, fixed (adapted by itself, ADMM stalls).
-learning  Five photos of 128 x 128, high-passed, 64 kernels of 8 x 8, lmbda 0.2: ConvSparseCoder beside sporco's
-          consensus learner with the same weights, its zero-mean constraint off. Both are judged by exact codes on the
-          kernels that they have after so many seconds.
-series    Non-negative codes of series of 2,000 samples on 8 kernels of 64: tiled_descent beside alphacsc's locally
-          greedy coordinate descent and L-BFGS.
+coding    A grey photo of 256 x 256, high-pass filtered, is coded on 32 kernels of 9 x 9 at lmbda 0.2: by tiled_descent
+          on one and two threads, by FISTA with FFT, and by ADMM and PGM of sporco. The convolution of sporco is
+          circular; an L1 weight of 1e4 on the last 8 rows and columns of its maps prevents wrapping around, so that all
+          methods solve the same problem. rho is the best of several fixed values (with automatic rho, ADMM stalls).
+learning  64 kernels of 8 x 8 are learned from five photos of 128 x 128, high-pass filtered, at lmbda 0.2, by
+          ConvSparseCoder and by the consensus learner of sporco with the same weights and without its zero-mean
+          constraint. Both are evaluated by exact codes on the kernels that they reach after a given time.
+series    Non-negative codes of series of 2,000 samples on 8 kernels of length 64 are found by tiled_descent, and by
+          locally greedy coordinate descent and L-BFGS of alphacsc.
 
-Peers: pip install sporco alphacsc. Peers' objectives are computed here, from the codes that they return. What is
-compiled at first use is compiled before the clock starts.
+To install the other libraries: pip install sporco alphacsc. Their objectives are recomputed here from the codes that
+they return. Compilation takes place before the clock starts.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import time
 import warnings
 
 for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    if name in os.environ:  # an emulated processor would slow NumPy down, and flatter the kernels
+    if name in os.environ:  # emulating another processor would slow NumPy down, to the advantage of the kernels
         del os.environ[name]
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
@@ -40,13 +40,13 @@ from skrlv.inference import fista_restart, tiled_descent
 from skrlv.regularizers import L1
 
 LMBDA, HIGH_PASS, PAD = 0.2, 5.0, 16
-NEVER = 1e4  # price of a code that would wrap around
+NEVER = 1e4  # penalty weight of a code that would wrap around
 RHOS = (2.0, 5.0, 10.0)
-CHUNK = 50  # iterations of sporco between two looks at its codes
+CHUNK = 50  # iterations of sporco between two evaluations of its codes
 
 
 def high_passed(image):
-    """The image without its smooth part, argmin over l of 1/2 norm(l - y)^2 + 5/2 norm(gradient of l)^2."""
+    """The image minus its low-pass part, argmin over l of 1/2 norm(l - y)^2 + 5/2 norm(gradient of l)^2."""
     padded = np.pad(image, PAD, mode="symmetric")
     waves = np.meshgrid(*(np.fft.fftfreq(size) for size in padded.shape), indexing="ij")
     slopes = sum(np.abs(1.0 - np.exp(-2j * np.pi * wave)) ** 2 for wave in waves)
@@ -67,7 +67,7 @@ def patch_kernels(n, side):
 
 
 def without_wrapping(shape, kernels):
-    """L1 weights (height, width, 1, 1, n) that keep maps to where kernels fit."""
+    """L1 weights (height, width, 1, 1, n) that restrict maps to the positions at which kernels fit."""
     weights = np.ones((*shape, 1, 1, len(kernels)))
     weights[shape[0] - kernels.shape[1] + 1 :] = NEVER
     weights[:, shape[1] - kernels.shape[2] + 1 :] = NEVER
@@ -75,13 +75,13 @@ def without_wrapping(shape, kernels):
 
 
 def of_sporco(maps, decoder):
-    """Its maps (height, width, 1, n_samples, n) as ours."""
+    """Maps of sporco, (height, width, 1, n_samples, n), in the layout of skrlv."""
     rows, columns, _ = decoder.code_shape
     return np.ascontiguousarray(np.moveaxis(maps[:rows, :columns, 0], 2, 0))
 
 
 def chunks_of(solver, codes, energy, y, n_chunks):
-    """(seconds so far, objective) after each chunk of iterations; the clock stands still while we look."""
+    """(seconds so far, objective) after each chunk of iterations; computing the objective is not timed."""
     seconds, track = 0.0, []
     for _ in range(n_chunks):
         start = time.perf_counter()
@@ -92,7 +92,7 @@ def chunks_of(solver, codes, energy, y, n_chunks):
 
 
 def timed(work, repeats):
-    """The median seconds of several calls, and what the last returned."""
+    """The median seconds of several calls, and the result of the last."""
     taken = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -139,11 +139,11 @@ def coding(repeats):
     for n_jobs in (1, 2):
         reached = next(seconds for seconds, value in tracks[f"tiled_descent, {n_jobs} threads"] if value <= peer[-1][1])
         print(
-            f"  what ADMM has after 200 iterations ({peer[-1][1]:.5f}, {peer[-1][0]:.1f} s): "
-            f"{peer[-1][0] / reached:.0f} x sooner"
+            f"  objective of 200 ADMM iterations ({peer[-1][1]:.5f}, {peer[-1][0]:.1f} s): "
+            f"reached {peer[-1][0] / reached:.0f} x sooner"
         )
     one, two = (tracks[f"tiled_descent, {n} threads"][4][0] for n in (1, 2))
-    print(f"  two threads to a gap of 1e-4: {one / two:.2f} x one")
+    print(f"  speed-up of two threads, to a gap of 1e-4: {one / two:.2f}")
     return tracks, best
 
 
@@ -207,12 +207,12 @@ def learning(repeats):
         track.append((seconds, objective(kernels / np.maximum(norms, 1.0))))
     tracks["sporco, consensus"] = track
     best = min(value for track in tracks.values() for _, value in track)
-    print(f"learning: least objective seen {best:.3f}")
+    print(f"learning: lowest objective {best:.3f}")
     report(tracks, best)
     end = track[-1]
     reached = next((s for s, value in tracks["ConvSparseCoder"] if value <= end[1]), None)
     if reached:
-        print(f"  what sporco ends with ({end[1]:.2f}, {end[0]:.1f} s): {end[0] / reached:.1f} x sooner")
+        print(f"  final objective of sporco ({end[1]:.2f}, {end[0]:.1f} s): reached {end[0] / reached:.1f} x sooner")
     return tracks, best
 
 
@@ -266,7 +266,7 @@ def picture(results, file):
             seconds, values = zip(*track, strict=True)
             excess = np.maximum(np.array(values) / best - 1.0, 1e-8)
             ax.loglog(seconds, excess, marker="o", label=name)
-        ax.set(title=title, xlabel="seconds", ylabel="objective above the least, as a share")
+        ax.set(title=title, xlabel="seconds", ylabel="relative excess of the objective")
         ax.legend(fontsize="small")
     fig.savefig(file, dpi=120)
 

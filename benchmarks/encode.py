@@ -1,17 +1,19 @@
-"""Exact codes: skrlv against SPAMS, scikit-learn, dictlearn and FISTA, on the same arrays in one process.
+"""Exact codes: skrlv compared with SPAMS, scikit-learn, dictlearn and FISTA, on the same arrays in one process.
 
     python benchmarks/encode.py [--rows 4000] [--repeats 5] [--threads N] [--digits FILE.npz]
 
-Digits of 784 pixels (k = 256) and whitened photo patches of 12 x 12 (k = 512 and 1024), at several densities of the
-codes. All minimise 1/2 |x - zD|^2 + lmbda |z|_1 in float64; whether a method did is read from the worst relative gap
-of its codes (`skrlv.duality_gap`), which must be 1e-6, or 1e-4 for skrlv on float32. A method with a tolerance gets the
-loosest that suffices, found before the clock starts; one that misses the gap is marked. Methods take turns; times are
-medians in microseconds per row, ratios are medians of the ratios to skrlv of each turn. Slow methods encode fewer
-rows, and batch methods of these wait for the last row. The bare product `X @ D.T` is the floor.
+The data are digits of 784 pixels (k = 256) and whitened photo patches of 12 x 12 (k = 512 and 1024), at several
+densities of the codes. All methods minimise 1/2 |x - zD|^2 + lmbda |z|_1 in float64. The result is checked by the
+largest relative gap of the codes (`skrlv.duality_gap`), which must be at most 1e-6, or 1e-4 for skrlv on float32. A
+method with a tolerance gets the loosest tolerance that suffices, which is found before the clock starts; a method that
+misses the gap is marked. Methods are run alternately. Times are medians in microseconds per row; ratios are medians of
+the ratio to skrlv in each turn. Slow methods encode fewer rows; those among them that work on a batch iterate until the
+last row has converged. The matrix product `X @ D.T` alone is a lower bound.
 
-Threads: BLAS, OpenMP and numba by re-execution, SPAMS by numThreads, scikit-learn by n_jobs in threads
-(its processes cost more than they save on these few rows).
-Without --digits the digits are those of scikit-learn, enlarged, shifted and rotated; FILE.npz holds X of 784 columns.
+Threads are set by re-execution for BLAS, OpenMP and numba, by numThreads for SPAMS, and by n_jobs with threads for
+scikit-learn (its processes cost more than they save on so few rows).
+Without --digits the digits are those of scikit-learn, enlarged, shifted and rotated; FILE.npz contains X with 784
+columns.
 """
 
 import argparse
@@ -30,7 +32,7 @@ def options():
 
 
 def restart_with(threads):
-    """Set threads, and leave out emulated processors, before NumPy is imported."""
+    """Set the number of threads, and remove settings that emulate other processors, before NumPy is imported."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     wanted = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
     wanted |= dict.fromkeys(names, str(threads))
@@ -82,7 +84,7 @@ def digits(n_rows, rng, file=None):
 
 
 def patches(n_rows, rng):
-    """Grey photo patches without their mean, whitened, of mean norm 1."""
+    """Grey photo patches, centred, whitened and of mean norm 1."""
     found = [
         extract_patches_2d(image.mean(axis=2) / 255.0, (SIDE, SIDE), max_patches=n_rows, random_state=rng)
         for image in load_sample_images().images
@@ -97,7 +99,7 @@ def patches(n_rows, rng):
 
 
 def at_density(X, D, density):
-    """The lmbda whose codes have about this density on 300 rows."""
+    """The lmbda at which codes of 300 rows have about this density."""
     low, high = 1e-4, float(np.median(skrlv.lmbda_max(X, D)))
     for _ in range(12):
         lmbda = float(np.sqrt(low * high))
@@ -106,7 +108,7 @@ def at_density(X, D, density):
     return lmbda
 
 
-# Each method takes (X, D, lmbda, threads, tol) and gives the call to time; what it does before is not timed.
+# Each method takes (X, D, lmbda, threads, tol) and returns the call to time; its own preparation is not timed.
 
 
 def in_threads(threads, call):
@@ -145,7 +147,7 @@ def lasso_cd(X, D, lmbda, threads, tol):
 
 
 def tuned_lasso(X, D, lmbda, threads, tol):
-    """What lasso_cd runs inside, without its fixed tol of 1e-8, which is tighter than 1e-6 needs, or too loose."""
+    """The solver inside lasso_cd, without its fixed tol of 1e-8, which is too tight or too loose for a gap of 1e-6."""
 
     def some(rows, gram):
         lasso = Lasso(lmbda / D.shape[1], fit_intercept=False, precompute=gram, max_iter=100_000, tol=tol)
@@ -164,7 +166,7 @@ def lasso_lars(X, D, lmbda, threads, tol):
 
 
 def dictlearn_fista(X, D, lmbda, threads, tol):
-    """Its objective has no 1/2, its tolerance is absolute, and it does not restart: 2000 steps may be too few."""
+    """dictlearn has no 1/2 in its objective, an absolute tolerance and no restart: 2000 steps may be too few."""
     import dictlearn
 
     how = {"algorithm": "fista", "alpha": 2.0 * lmbda, "tol": tol * lmbda, "max_iter": 2000}
@@ -172,7 +174,7 @@ def dictlearn_fista(X, D, lmbda, threads, tol):
 
 
 def numpy_fista(X, D, lmbda, threads, tol):
-    """All rows step until the last is done; each restarts where its momentum points uphill."""
+    """FISTA on all rows until the last has converged; a row restarts when its momentum points uphill."""
 
     def encode():
         gram, targets = D @ D.T, X @ D.T
@@ -196,7 +198,7 @@ class Method(NamedTuple):
     make: object
     package: str
     slow: bool = False
-    tol: float | None = None  # where the search for the loosest begins
+    tol: float | None = None  # start of the search for the loosest tolerance
     dtype: type = np.float64
     target: float = 1e-6
 
@@ -224,7 +226,7 @@ def version(package):
 
 
 def worst_gap(raw, X, D, lmbda):
-    z = raw.T.toarray() if sparse.issparse(raw) else np.asarray(raw)  # SPAMS gives columns
+    z = raw.T.toarray() if sparse.issparse(raw) else np.asarray(raw)  # SPAMS returns codes as columns
     return float(skrlv.duality_gap(X, z, D, lmbda).max())
 
 
@@ -243,7 +245,7 @@ def prepared(method, X, D, lmbda, threads):
 
 
 def compare(X, D, lmbda, methods, args):
-    """Print one cell; give the ratios to skrlv."""
+    """Print the table of one problem; return the ratios to skrlv."""
     calls, gaps, counts = {}, {}, {}
     for method in methods:
         rows, atoms = (a.astype(method.dtype) for a in (X[: args.slow_rows] if method.slow else X, D))
@@ -251,7 +253,7 @@ def compare(X, D, lmbda, methods, args):
         counts[method] = len(rows)
     times = {method: [] for method in methods}
     for _ in range(args.repeats):
-        for method, call in calls.items():  # in turn, so that drift of the machine hits all
+        for method, call in calls.items():  # alternately, so that drift of the machine affects all methods
             time.sleep(0.1)  # threads of the last call may still spin
             start = time.perf_counter()
             call()
@@ -298,7 +300,7 @@ def main():
             print(f"\n{name}, k = {k}, density {100 * found:.1f} %, lmbda {lmbda:.4g}")
             print("  method             rows  us per row   / skrlv     gap")
             results.append(compare(X, D, lmbda, methods, args))
-    print("\ntime / time of skrlv  geometric mean      min      max      largest cell")
+    print("\ntime / time of skrlv  geometric mean      min      max   largest problem")
     for method in methods[1:]:
         ratios = np.array([ratio[method] for ratio in results])
         mean = np.exp(np.log(ratios).mean())

@@ -1,30 +1,30 @@
-"""Few labels: a linear classifier on codes, and on what else pixels can be turned into without labels.
+"""Classification with few labels: a linear classifier on sparse codes and on other unsupervised features.
 
     python benchmarks/few_labels.py [--labels 5 10 20 50 100] [--draws 10] [--atoms 128 512] [--passes 15]
 
-MNIST, where `skrlv.datasets.load_handwritten_digits` finds it, otherwise the small digits of scikit-learn. Everything
-unsupervised is learned on the same training digits (three quarters), without labels. A draw gives labels to some of
-them, the same number for each class; the same draws serve all. "all" has one draw.
+The data are those of MNIST if `skrlv.datasets.load_handwritten_digits` finds a copy, otherwise the small digits of
+scikit-learn. All unsupervised features are learned from the same training digits (three quarters), without labels. A
+draw gives labels to some of them, the same number for each class; all methods use the same draws. "all" has one draw.
 
-Features, each with settings to choose from:
+The features, each with settings to choose from:
 
-* SparseCoder: non-negative codes on few and on many atoms, at several lmbda
+* SparseCoder: non-negative codes on few and on many atoms, at several values of lmbda
 * raw pixels
 * PCA, several numbers of components
-* MiniBatchDictionaryLearning of scikit-learn: the same numbers of atoms and passes, its alpha on the grid of our lmbda,
-  non-negative codes, exact ones by its lasso_cd
-* random rows: as many training digits as the most atoms, and the soft threshold at several heights
-* random patches (Coates and Ng 2011): whitened 6 x 6 patches as atoms, the soft threshold of both signs at every place
-  of the digit, summed over quadrants: unlike all others it knows what an image is
+* MiniBatchDictionaryLearning of scikit-learn: the same numbers of atoms and passes, alpha on the same grid as lmbda,
+  non-negative exact codes by lasso_cd
+* random rows: as many training digits as the largest number of atoms, soft-thresholded at several thresholds
+* random patches (Coates and Ng 2011): whitened 6 x 6 patches as atoms, soft-thresholded with both signs at every
+  position of the digit, summed over quadrants; the only features that use the image structure
 
-Each row is scaled to length one, all are centred and scaled by one number, and read by the same
-`LogisticRegressionCV`: its C, and the setting, are those of the best mean log loss in five folds of the labelled digits
-("all": one fold of a fifth). The SVM with an RBF kernel, on pixels, chooses its C and gamma by accuracy in the same
-folds. Nothing looks at test digits before the end.
+Each row is scaled to norm one, then all rows are centred and scaled by one number. The classifier is the same
+`LogisticRegressionCV` for all features: its C, and the setting of the features, are those of the best mean log loss in
+five folds of the labelled digits ("all": one fold of a fifth). The SVM with an RBF kernel, on pixels, chooses its C and
+gamma by accuracy in the same folds. Test digits are used for the final evaluation only.
 
-Mean accuracy in % on the test digits, and the half width of its 95 % interval: over draws (Student's t), at "all" over
-test digits. The second table is about SparseCoder minus the others, paired by draw or by digit: a difference is sure
-where it exceeds its half width.
+The first table shows the mean accuracy in % on the test digits and the half width of its 95 % confidence interval: over
+draws (Student's t), for "all" over test digits. The second table shows SparseCoder minus the other methods, paired by
+draw or by digit: a difference is significant if it exceeds its half width.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def options():
     return parser.parse_args()
 
 
-# What each method makes of the pixels, without labels: (train, test, args) -> {setting: (train, test)}.
+# Each function computes features without labels: (train, test, args) -> {setting: (train, test)}.
 
 
 def pixels(train, test, args):
@@ -152,7 +152,7 @@ FEATURES = {
 
 
 def scaled(pair):
-    """Rows of length one, less their mean, and of mean square norm 1, on the training digits."""
+    """Rows scaled to norm one, then centred and scaled to a mean squared norm of 1 on the training digits."""
     pair = [Z / np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), np.finfo(Z.dtype).tiny) for Z in pair]
     train = pair[0]
     mean = train.mean(axis=0)
@@ -161,7 +161,7 @@ def scaled(pair):
 
 
 def labelled(y, per_class, draw):
-    """Rows with labels, as many of each class; all where per_class is None."""
+    """Indices of labelled rows, the same number for each class; all rows if per_class is None."""
     if per_class is None:
         return np.arange(len(y))
     order = np.random.RandomState(draw).permutation(len(y))
@@ -175,7 +175,7 @@ def folds(per_class, draw):
 
 
 def in_their_span(few, test):
-    """The same rows with fewer features: the weights of a ridge lie in the span of the rows, so nothing changes."""
+    """The rows in a basis of their span: with an l2 penalty the weights lie in this span, so the fit is the same."""
     if len(few) >= few.shape[1]:
         return few, test
     basis = np.linalg.qr(few.T)[0]
@@ -183,7 +183,7 @@ def in_their_span(few, test):
 
 
 def linear(tables, y, rows, cv, test_labels):
-    """Which test digits the best setting gets right, and that setting."""
+    """Which test digits the best setting classifies correctly, and that setting."""
     found = []
     for setting, (train, test) in tables.items():
         few, others = in_their_span(train[rows], test)
@@ -203,7 +203,7 @@ def support_vectors(tables, y, rows, cv, test_labels):
 
 
 def interval(right):
-    """Mean and half width of a 95 % interval: over draws, or over digits where there is one draw; in %."""
+    """Mean and half width of a 95 % interval in %: over draws, or over digits if there is a single draw."""
     values = right.mean(axis=1) if len(right) > 1 else right[0]
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return f"{100.0 * values.mean():7.2f} +-{100.0 * half:5.2f}"
@@ -217,7 +217,7 @@ def show(title, cells, counts):
 
 def main():
     args, started = options(), time.perf_counter()
-    warnings.simplefilter("ignore", ConvergenceWarning)  # of peers, at their own limits of steps
+    warnings.simplefilter("ignore", ConvergenceWarning)  # from other libraries, at their own limits of steps
     X, y = load_handwritten_digits()
     order = np.random.RandomState(0).permutation(len(X))
     train, test = np.split(order, [3 * len(X) // 4])

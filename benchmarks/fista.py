@@ -1,11 +1,12 @@
-"""The numba FISTA kernel against the array code on NumPy: the same walk, the same stop, one process.
+"""The numba kernel of FISTA compared with the array code on NumPy: same algorithm, same stopping rule, one process.
 
     python benchmarks/fista.py [--repeats 5]
 
-For each dictionary (digits-like data, k = 256 and 1024) and density of the codes, both roads encode the same rows in
-turn; the medians, their ratio and the largest difference of the codes are printed. Both run on one thread (BLAS too),
-and once more on all threads: the array code with a threaded BLAS, the kernel with blocks of rows on threads, as
-FISTACoder runs it. The first call of the kernel, which compiles or loads it from the cache, is timed apart.
+For each dictionary (photo patches, k = 256 and 1024) and density of the codes, both implementations encode the same
+rows alternately. The output shows the median times, their ratio and the largest difference of the codes. Both run on
+one thread (including BLAS), and once more on all threads: the array code with a threaded BLAS, the kernel with blocks
+of rows on threads, as FISTACoder runs it. The first call of the kernel, which compiles it or loads it from the cache,
+is timed separately.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import sys
 import time
 
 for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    if name in os.environ:  # an emulated processor would slow NumPy down, and flatter the kernel
+    if name in os.environ:  # emulating another processor would slow NumPy down, to the advantage of the kernels
         del os.environ[name]
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
@@ -41,7 +42,7 @@ DENSITIES = (0.02, 0.05, 0.10)
 
 
 def patches(n_rows, rng):
-    """Grey photo patches without their mean."""
+    """Centred grey photo patches."""
     found = [
         extract_patches_2d(image.mean(axis=2) / 255.0, (SIDE, SIDE), max_patches=n_rows, random_state=rng)
         for image in load_sample_images().images
@@ -53,13 +54,13 @@ def patches(n_rows, rng):
 
 
 def dictionary(k, rows, rng):
-    """Unit atoms between data and noise: coherent, as learned atoms are, yet of full rank."""
+    """Unit atoms, data plus noise: as coherent as learned atoms, but of full rank."""
     atoms = unit_rows(rows[rng.permutation(len(rows))[: min(k, len(rows))]])[0]
     return unit_rows(atoms + 0.7 * unit_rows(rng.standard_normal(atoms.shape))[0])[0]
 
 
 def at_density(atoms, y, density):
-    """The landscape whose codes have about this density, by bisection on lmbda."""
+    """The energy whose codes have about this density, by bisection on lmbda."""
     low, high = 1e-4, float(np.median(lmbda_max(y, atoms)))
     for _ in range(12):
         lmbda = np.sqrt(low * high)
@@ -91,7 +92,7 @@ def seconds(road, *arguments):
 def compare(energy, y, n_jobs, repeats):
     times, codes = {by_kernel: [], by_arrays: []}, {}
     for _ in range(repeats):
-        for road, spent in times.items():  # in turn, so that drift of the machine hits both
+        for road, spent in times.items():  # alternately, so that drift of the machine affects both
             took, codes[road] = seconds(road, energy, y, n_jobs)
             spent.append(took)
     kernel, arrays = (statistics.median(spent) for spent in times.values())

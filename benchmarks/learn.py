@@ -1,13 +1,14 @@
-"""Learning a dictionary: skrlv against SPAMS, scikit-learn and dictlearn, on the same digits in one process.
+"""Dictionary learning: skrlv compared with SPAMS, scikit-learn and dictlearn, on the same digits in one process.
 
     python benchmarks/learn.py [--passes 10] [--repeats 3] [--slow-passes 3] [--digits FILE.npz] [--picture FILE]
 
-All begin at the same atoms, learn from the same rows and are measured by the same objective on rows that none has
-seen: the mean of 1/2 |x - zD|^2 + lmbda |z|_1 at exact codes. Every point of a curve is a fit of its own of so many
-passes from start to end, as users call it; methods take turns, and seconds are medians. Between two points a curve is
-read on the straight line. SPAMS and scikit-learn run with batches of 512 and 256, what their users take; all cores.
+All libraries start from the same atoms, learn from the same rows and are evaluated by the same objective on held-out
+rows: the mean of 1/2 |x - zD|^2 + lmbda |z|_1 at exact codes. Every point of a curve is a complete fit with a given
+number of passes. Methods are run alternately, and seconds are medians. Between two points a curve is interpolated
+linearly. SPAMS and scikit-learn use batches of 512 and 256, which are common settings. All cores are used.
 
-Without --digits the digits are those of scikit-learn, enlarged, shifted and rotated; FILE.npz holds X of 784 columns.
+Without --digits the digits are those of scikit-learn, enlarged, shifted and rotated; FILE.npz contains X with 784
+columns.
 """
 
 import argparse
@@ -36,14 +37,14 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=8000)
     parser.add_argument("--passes", type=int, default=10)
-    parser.add_argument("--slow-passes", type=int, default=3, help="of scikit-learn and dictlearn")
+    parser.add_argument("--slow-passes", type=int, default=3, help="passes of scikit-learn and dictlearn")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--digits", metavar="FILE.npz")
     parser.add_argument("--picture", metavar="FILE")
     return parser.parse_args()
 
 
-# Each method takes (X, atoms, passes) and gives the call to time, which returns atoms.
+# Each method takes (X, atoms, passes) and returns the call to time, which returns atoms.
 
 
 def skrlv_fit(X, atoms, passes):
@@ -78,7 +79,7 @@ def scikit_learn_cd_fit(X, atoms, passes):
 
 
 def dictlearn_fit(X, atoms, passes):
-    """Its online learner knows no lmbda: OMP with as many non-zeros as the others' codes have in the end."""
+    """dictlearn's online learner has no lmbda: it uses OMP with the final number of non-zeros of the other methods."""
     import dictlearn
 
     learner = dictlearn.MiniBatchDictionaryLearning(
@@ -92,7 +93,8 @@ SLOW = {"scikit-learn": scikit_learn_fit, "scikit-learn, cd": scikit_learn_cd_fi
 
 
 def objective(X, atoms):
-    atoms = atoms / np.maximum(np.linalg.norm(atoms, axis=1, keepdims=True), 1e-12)  # some leave them shorter
+    # some libraries return atoms of a smaller norm
+    atoms = atoms / np.maximum(np.linalg.norm(atoms, axis=1, keepdims=True), 1e-12)
     codes = skrlv.sparse_encode(X, atoms, LMBDA)
     return float(np.mean(0.5 * np.sum((X - codes @ atoms) ** 2, axis=1) + LMBDA * np.abs(codes).sum(axis=1)))
 
@@ -122,7 +124,7 @@ def curves(train, test, atoms, args):
 
 
 def time_to(curve, target, start):
-    """Seconds until a curve that begins at (0, start) is down to the target; infinite if it is never."""
+    """Seconds until a curve that starts at (0, start) reaches the target; infinite if it never does."""
     before = (0.0, start)
     for _, seconds, value in curve:
         if value <= target:
@@ -141,9 +143,9 @@ def report(found, start):
         if name != "skrlv":
             passes, seconds, value = curve[-1]
             ours = time_to(found["skrlv"], value, start)
-            print(f"what {name} has after {passes} passes skrlv has {seconds / ours:.1f} times sooner")
+            print(f"{name} after {passes} passes: skrlv reaches the same objective {seconds / ours:.1f} times sooner")
     if len(found["skrlv"]) == len(found["SPAMS"]):
-        print(f"after as many passes: skrlv {found['skrlv'][-1][2]:.4f}, SPAMS {found['SPAMS'][-1][2]:.4f}")
+        print(f"after the same number of passes: skrlv {found['skrlv'][-1][2]:.4f}, SPAMS {found['SPAMS'][-1][2]:.4f}")
 
 
 def draw(found, file):
@@ -153,7 +155,7 @@ def draw(found, file):
     for name, curve in found.items():
         _, seconds, values = zip(*curve, strict=True)
         axes.plot(seconds, values, "o-", label=name)
-    axes.set(xscale="log", xlabel="seconds", ylabel="objective on digits not seen")
+    axes.set(xscale="log", xlabel="seconds", ylabel="objective on held-out digits")
     axes.legend()
     figure.savefig(file, dpi=150)
 
@@ -165,9 +167,9 @@ def main():
     train, test = X[:-N_HELD_OUT], X[-N_HELD_OUT:]
     atoms = train[:N_COMPONENTS] / np.linalg.norm(train[:N_COMPONENTS], axis=1, keepdims=True)
     skrlv.warmup()
-    skrlv_fit(train[:600], atoms, 1)()  # compiles what is left
+    skrlv_fit(train[:600], atoms, 1)()  # compiles the remaining kernels
     start = objective(test, atoms)
-    print(f"{len(train)} digits, k = {N_COMPONENTS}, lmbda = {LMBDA}, {THREADS} threads; at the start {start:.4f}")
+    print(f"{len(train)} digits, k = {N_COMPONENTS}, lmbda = {LMBDA}, {THREADS} threads; initial objective {start:.4f}")
     found = curves(train, test, atoms, args)
     report(found, start)
     if args.picture:

@@ -1,10 +1,10 @@
-"""The path: ten lmbdas against the smallest alone, and targets against OMP and SPAMS, in one process.
+"""Regularization path: ten values of lmbda compared with the smallest alone, and targets compared with OMP and SPAMS.
 
     python benchmarks/path.py [--rows 2000] [--repeats 7] [--digits FILE.npz]
 
-Data and atoms are those of encode.py. Both sides take turns; ratios are medians of the ratios of each turn, times
-medians in microseconds per row, on all cores. OMP minimises nothing that L1 does, so the mean relative errors stand
-beside the times; SPAMS walks the same path.
+Data and atoms are those of encode.py. The methods are run alternately in one process on all cores. Ratios are medians
+of the ratios of each turn, times are medians in microseconds per row. OMP does not minimise the L1 objective, so mean
+relative errors are printed next to the times; SPAMS follows the same path as skrlv.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def options():
 
 
 def in_turn(calls, n_rows, repeats):
-    """Median microseconds per row of each call, and of its ratio to the first; one turn before the clock starts."""
+    """Median microseconds per row of each call, and median ratio to the first call, after one untimed turn."""
     spent = []
     for _ in range(repeats + 1):
         turn = []

@@ -1,15 +1,17 @@
-"""Scale: seconds per pass from 10^4 to 10^6 rows, and the memory that a fit takes beside 4 GB of rows on disk.
+"""Scaling: seconds per pass from 10^4 to 10^6 rows, and the memory of a fit on 4 GB of rows on disk.
 
     python benchmarks/scale.py [--rows 10000 100000 1000000] [--repeats 3]
     python benchmarks/scale.py --memory [--memory-rows 1300000]
 
 Rows are float32 in a memory-mapped file in a temporary folder, which is deleted afterwards. The first part repeats the
-8 x 8 digits of scikit-learn with fresh noise (64 features, k = 64), times one pass of `fit` and one `transform`, and
-prints microseconds per row next to those at the fewest rows: 1.00 everywhere is linear growth. Medians of the repeats.
+8 x 8 digits of scikit-learn with new noise (64 features, k = 64) and times one pass of `fit` and one `transform`. It
+prints microseconds per row, and their ratio to those at the smallest number of rows: 1.00 everywhere means linear
+growth. Times are medians over the repeats.
 
-With --memory rows of 784 features, each a few of 64 sparse patterns and noise, are fitted in one pass. A thread reads
-RssAnon in /proc/self/status every 5 milliseconds: what the process holds itself, without the pages of the file, which
-the system may drop at any time. Linux only. The kernels are compiled before the clock starts.
+With --memory, rows of 784 features, each a sum of a few of 64 sparse patterns plus noise, are fitted in one pass. A
+thread reads RssAnon in /proc/self/status every 5 milliseconds. This is the memory of the process itself, without the
+pages of the file, which the system may drop at any time. It works on Linux only. The kernels are compiled before the
+clock starts.
 """
 
 import argparse
@@ -70,7 +72,7 @@ def on_disk(n_rows, n_features, draw):
 
 @contextmanager
 def sampled_memory():
-    """A list of RssAnon in MB, which grows until the block ends."""
+    """A list of RssAnon samples in MB, which is extended until the block ends."""
     samples, done = [anonymous_memory()], threading.Event()
 
     def sample():

@@ -1,20 +1,21 @@
-"""scikit-learn's examples of dictionary learning, with one import changed: seconds and PSNR side by side.
+"""Two scikit-learn examples of dictionary learning with one import changed: seconds and PSNR of both libraries.
 
     python benchmarks/scikit_learn_examples.py [--folder .] [--repeats 3]
 
-Two examples of its gallery, in words of our own. Each runs with `MiniBatchDictionaryLearning` and with `SparseCoder`,
-and is told nothing else than the learner: the same atoms to learn, data, alpha (our lmbda) and signs.
+The two examples are rewritten from the gallery of scikit-learn. Each runs with `MiniBatchDictionaryLearning` and with
+`SparseCoder`; all other settings are the same: the number of atoms, the data, alpha (lmbda in skrlv) and the signs.
 
-* Denoising: atoms are learned from patches of the clean left half of a photo, and the noisy right half is rebuilt from
-  codes of its patches. The photo is one of the two inside scikit-learn: the raccoon of the original needs a download.
-  Codes minimise 1/2 |x - zD|^2 + alpha |z|_1, or are the one and two atoms of the original's OMP, for which
-  `sparse_encode(n_nonzero=..., debias=True)` stands on our side, or five from least-angle regression.
-* Decomposition: sixteen components, in the four combinations of signs. Digits instead of faces, which need a download
-  too: MNIST where it is at hand, otherwise the small digits of scikit-learn. All are centred, as the faces are.
+* Denoising: atoms are learned from patches of the clean left half of a photo, and the noisy right half is reconstructed
+  from codes of its patches. The photo is one of the two sample images of scikit-learn, since the raccoon of the
+  original needs a download. Codes minimise 1/2 |x - zD|^2 + alpha |z|_1, or have one or two atoms by OMP as in the
+  original (`sparse_encode(n_nonzero=..., debias=True)` in skrlv), or five atoms by least-angle regression.
+* Decomposition: sixteen components are learned with the four combinations of sign constraints. The data are digits
+  instead of faces, which need a download: MNIST if a copy is available, otherwise the small digits of scikit-learn. All
+  are centred, as the faces are.
 
-Both encode with their own coder. PSNR is of the picture or of the digits, energies are computed again from codes and
-atoms, in float64, on the same rows. The learners take turns; seconds are medians, on all cores. The pictures go to
-denoising.png and decomposition.png in the folder.
+Each library encodes with its own coder. The PSNR is that of the image or of the digits. Energies are recomputed from
+codes and atoms in float64 on the same rows. The libraries are run alternately on all cores; seconds are medians. The
+figures are saved as denoising.png and decomposition.png in the folder.
 """
 
 import argparse
@@ -60,7 +61,7 @@ def options():
     return parser.parse_args()
 
 
-# What changes with the import: the learner, and who finds the codes for the atoms it learned.
+# The import changes the learner, and the functions that find codes on its atoms.
 
 
 def their_learner(n_components, alpha, positive_atoms=False, positive_codes=False, **settings):
@@ -108,7 +109,7 @@ def timed(call):
 
 
 def in_turn(calls, repeats):
-    """Of each call the result, and the median of its seconds; one turn first, for kernels to compile."""
+    """The result of each call and its median seconds; an untimed first turn compiles the kernels."""
     spent = {name: [] for name in calls}
     for turn in range(repeats + 1):
         results = {}
@@ -127,7 +128,7 @@ def energy(X, Z, atoms, alpha):
 
 
 def photo():
-    """Grey, 0..1, every second pixel of a part of the picture of a temple."""
+    """A grey image in 0..1: every second pixel of a part of the photo of a temple."""
     return load_sample_images().images[0][:, :480].mean(axis=2)[::2, ::2] / 255.0
 
 
@@ -204,7 +205,7 @@ def decomposed(folder, repeats, k=16, alpha=0.1):
     X = X - X.mean(axis=0)
     X -= X.mean(axis=1, keepdims=True)
     print(f"\nDecomposition: {len(X)} digits of {shape} pixels, {k} components, alpha {alpha}")
-    print("seconds to learn, PSNR, and mean energy of the codes that each side's transform gives")
+    print("seconds to learn, PSNR, and mean energy of the codes from the transform of each library")
     print(" " * 22 + "".join(f"{side:>32}" for side in SIDES))
     figure, axes = plt.subplots(2, len(SIGNS), figsize=(14, 7.5), layout="constrained")
     for column, (name, signs) in zip(axes.T, SIGNS.items(), strict=True):

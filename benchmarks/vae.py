@@ -1,13 +1,14 @@
-"""VariationalAutoencoder beside the same network in eager PyTorch, on the same cores.
+"""VariationalAutoencoder compared with the same network in eager PyTorch, on the same cores.
 
     python benchmarks/vae.py [--digits mnist.npz] [--passes 10] [--seeds 3] [--batch 256] [--picture vae.png]
 
-Both learn 784-400-(20 + 20), 20-400-784, relu, cross-entropy, Adam at 1e-3, from the digits in float32: the same first
-weights, the same batches in the same order, the same noise. Seconds are of passes alone, alternating between the two,
-medians over all passes; what is compiled at first use is compiled before. The bound is the mean ELBO of held-out digits
-(the last seventh: of all 70,000 the 10,000 meant for tests), estimated for both by `score_samples`, whose draws are
-those of the seed; of ours also the bounds by 5 and by 50 importance samples. With all of MNIST, ten passes at batches
-of 128 are what PyTorch's own example does; the result of one run of it is published.
+Both train a network of 784-400-(20 + 20) and 20-400-784 units with relu and cross-entropy by Adam at a learning rate of
+1e-3, on digits in float32. They use the same initial weights, the same batches in the same order and the same noise.
+Seconds are medians over all passes, which alternate between the two; kernels are compiled before. The bound is the mean
+ELBO of held-out digits (the last seventh; for all of MNIST these are the 10,000 test digits). `score_samples` estimates
+it for both with draws that depend on the seed; for skrlv also the bounds with 5 and 50 importance samples are shown.
+With all of MNIST, ten passes with batches of 128 repeat PyTorch's own example; the result of one run of it is
+published.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import time
 import warnings
 
 for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    if name in os.environ:  # an emulated processor would slow NumPy down, and flatter the peer
+    if name in os.environ:  # emulating another processor would slow NumPy down, to the advantage of PyTorch
         del os.environ[name]
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
@@ -38,7 +39,7 @@ PUBLISHED = -105.6  # nats on the test digits, in the README of github.com/kampt
 
 
 class Peer(nn.Module):
-    """The textbook's module."""
+    """The standard PyTorch module."""
 
     def __init__(self, n_features):
         super().__init__()
@@ -58,7 +59,7 @@ class Peer(nn.Module):
         return (spread - 0.5 * torch.sum(1 + log_variance - mean**2 - log_variance.exp())) / len(y)
 
     def take(self, parameters):
-        """Start from our weights."""
+        """Copy the initial weights of skrlv."""
         halves = [np.split(parameters[f"encoder.{kind}_1"], 2, axis=-1) for kind in ("weights", "biases")]
         ours = (
             (self.hidden, parameters["encoder.weights_0"], parameters["encoder.biases_0"]),
@@ -73,7 +74,7 @@ class Peer(nn.Module):
                 layer.bias.copy_(torch.as_tensor(bias))
 
     def given(self):
-        """The weights by our names."""
+        """The weights under the names that skrlv uses."""
 
         def parts(*layers):
             weights = np.concatenate([layer.weight.detach().numpy().T for layer in layers], axis=1)
@@ -99,13 +100,13 @@ def model(seed, batch, n_passes):
 
 
 class OurPasses:
-    """Our learner, a pass at a time."""
+    """Training with skrlv, one pass at a time."""
 
     def __init__(self, X, seed, batch, n_passes):
         self.vae, self._rng, self._X = model(seed, batch, n_passes), np.random.RandomState(seed), X
         energy = self.vae._begin(self.vae._validated(X, reset=True), self._rng)
         self._learned = self.vae._learner(X, energy, self._rng)
-        losses = itertools.count(0, -1)  # nothing is judged by the peer either: each pass is taken for the best
+        losses = itertools.count(0, -1)  # no validation, as in the peer: every pass counts as the best so far
         self._learned._mean_loss = lambda bound: next(losses)
         self._begun = energy.parameters
 
@@ -117,7 +118,7 @@ class OurPasses:
 
 
 class PeerPasses:
-    """The textbook's loop, on the batches and the noise that ours gets."""
+    """The standard PyTorch loop, on the same batches and noise as skrlv."""
 
     def __init__(self, X, ours, batch):
         self._y, self._batch, self._rng = torch.as_tensor(X), batch, np.random.RandomState()
@@ -140,13 +141,13 @@ class PeerPasses:
 
 
 def bound_of(vae, parameters, X, n=1):
-    """Mean ELBO of X under the model with these weights, or the bound by n importance samples."""
+    """Mean ELBO of X under the model with these weights, or the bound with n importance samples."""
     vae._parameters = {name: np.asarray(value) for name, value in parameters.items()}
     return vae.score_samples(X, n_importance_samples=n).mean()
 
 
 def compared(train, test, seed, batch, n_passes):
-    """Passes in turns: -> seconds of each and bounds after each, ours and the peer's, and our tighter bounds."""
+    """Alternating passes: seconds and bounds of each pass for skrlv and PyTorch, and the tighter bounds of skrlv."""
     ours = OurPasses(train, seed, batch, n_passes)
     peer = PeerPasses(train, ours, batch)
     seconds, bounds = ([], []), ([], [])
@@ -190,7 +191,7 @@ def main():
     train, test = X[:-n_test], X[-n_test:]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     print(f"NumPy {np.__version__}, torch {torch.__version__}; {len(train)} digits, {n_test} held out")
-    model(0, arguments.batch, 1).fit(train[:1000])  # compiles
+    model(0, arguments.batch, 1).fit(train[:1000])  # compiles the kernels
     tracks = []
     for seed in range(arguments.seeds):
         seconds, bounds, tighter = compared(train, test, seed, arguments.batch, arguments.passes)
@@ -198,13 +199,13 @@ def main():
         ours, peers = (statistics.median(part) for part in seconds)
         print(
             f"seed {seed}: a pass {ours:.3f} s, PyTorch {peers:.3f} s, {peers / ours:.2f} x; ELBO after "
-            f"{arguments.passes} passes {bounds[0][-1]:.2f}, PyTorch {bounds[1][-1]:.2f}; our L_5 {tighter[0]:.2f}, "
+            f"{arguments.passes} passes {bounds[0][-1]:.2f}, PyTorch {bounds[1][-1]:.2f}; skrlv L_5 {tighter[0]:.2f}, "
             f"L_50 {tighter[1]:.2f}"
         )
     medians = [statistics.median(s for seconds, _ in tracks for s in seconds[which]) for which in (0, 1)]
     print(f"all: a pass {medians[0]:.3f} s, PyTorch {medians[1]:.3f} s, {medians[1] / medians[0]:.2f} x")
     if (len(train), arguments.batch, arguments.passes) == (60000, 128, 10):
-        print(f"published of a run of PyTorch's example: {PUBLISHED}")
+        print(f"published for one run of PyTorch's example: {PUBLISHED}")
     if arguments.picture:
         picture(tracks, arguments.picture)
 

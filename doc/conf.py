@@ -1,4 +1,4 @@
-"""Sphinx: builds the pages in this folder, offline. From the root: sphinx-build -W -b html doc doc/_build/html."""
+"""Sphinx configuration. To build the pages offline, from the root: sphinx-build -W -b html doc doc/_build/html."""
 
 import re
 import sys
@@ -26,7 +26,7 @@ default_role = "code"
 
 autosummary_generate = True
 autodoc_typehints = "none"
-numpydoc_show_class_members = False  # the templates in _templates say which members a page shows
+numpydoc_show_class_members = False  # the templates in _templates list the members of each page
 numpydoc_xref_param_type = False
 
 sphinx_gallery_conf = {

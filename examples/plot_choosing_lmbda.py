@@ -1,15 +1,15 @@
 r"""
-Choosing lmbda: how much of a noisy digit is digit?
-===================================================
+Choosing lmbda for denoising by held-out features
+=================================================
 
-With a large :math:`\lambda` a code loses parts of the digit, with a small one it takes up noise. The clean digits
-would tell where to stop, but nobody has them. `score` hides parts of each noisy digit and predicts them from the
-rest, and its peak is near the place.
+With a large :math:`\lambda` a code loses parts of the digit; with a small one it fits the noise. The error to the clean
+digits would show the best value, but in practice clean data are not available. `score` holds out parts of each noisy
+digit and predicts them from the rest. Its maximum is near the best :math:`\lambda`.
 """
 
 # %%
-# Digits at three levels of noise. At each, atoms are learned at every lmbda of a grid, and judged on other digits: by
-# the error to the clean ones, which is the truth, and by the score, which sees the noisy ones alone.
+# Digits are given three levels of noise. At each level, atoms are learned at every lmbda of a grid, and evaluated on
+# other digits in two ways: by the error to the clean digits, and by the score, which uses the noisy digits only.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +24,7 @@ train, test = slice(800), slice(1300, None)
 
 
 def cleaned(coder, X):
-    """What the code says of X."""
+    """Reconstruction of X from its codes."""
     return coder.inverse_transform(coder.transform(X))
 
 

@@ -1,16 +1,17 @@
 r"""
-Kernels for colour photographs, and their maps
-==============================================
+Convolutional kernels of colour photographs
+===========================================
 
-Sixty-four kernels of 9 x 9 pixels and three colours, learned with their encoder from photographs, and what they find in
-one of them: figure 7 of LeCun's lecture of 2020 on regularized latent-variable models.
+A convolutional sparse autoencoder learns sixty-four kernels of 9 x 9 pixels and three colour channels from photographs,
+together with its encoder. The last figures show the maps of one photo. This repeats figure 7 of LeCun's lecture of 2020
+on regularized latent-variable models.
 
 The photos come with scikit-learn. They are by danielbuechele and vultilion, under the licence CC BY 2.0.
 """
 
 # %%
-# Every channel loses its local mean, and all three are divided by one local deviation, so that colours stay in
-# proportion.
+# The local mean of each channel is subtracted, and all three channels are divided by one local standard deviation, so
+# that colours keep their proportions.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,8 +36,8 @@ crops = np.concatenate([extract_patches_2d(photo, (40, 40), max_patches=40, rand
 model = ConvSparseAutoencoder(64, (9, 9), lmbda=1.5, max_iter=10, tol=0, batch_size=10, random_state=0).fit(crops)
 
 # %%
-# The kernels, in the order of how much of them is colour: edges and textures in grey first, then edges between colours,
-# and patches of one colour. Light and dark is where most of the energy of these photos lies.
+# The kernels are sorted by the share of colour in them: first grey edges and textures, then edges between colours, and
+# patches of one colour. Most of the energy of these photos is in differences of brightness.
 
 colour = model.components_ - model.components_.mean(axis=3, keepdims=True)
 share = np.sum(colour**2, axis=(1, 2, 3)) / np.sum(model.components_**2, axis=(1, 2, 3))
@@ -50,8 +51,8 @@ print(f"colour is {energy_in_colour:.2f} of the energy of the photos")
 print(f"{np.sum(share > 1 / 3)} kernels are more than a third colour, {np.sum(share < 0.05)} less than a twentieth")
 
 # %%
-# The sixty-four maps of one photo, at the minimum of the energy, 4 x 4 positions added up so that they can be seen.
-# Most is grey, which is zero; a few points are light or dark.
+# The sixty-four maps of one photo at the minimum of the energy. Blocks of 4 x 4 positions are summed to make single
+# entries visible. Most positions are grey, which means zero; a few are light or dark.
 
 photo = X[1][40:180, 60:260]
 (maps,) = model.set_params(inference="argmin").encode([photo])

@@ -1,15 +1,15 @@
 """
-Pooled code maps in front of a classifier
-=========================================
+Pooled convolutional features with few labels
+=============================================
 
-Where exactly a stroke lies should not matter much for which digit it belongs to. Kernels are learned without labels.
-The magnitudes of their maps, averaged over small windows, go to a linear classifier that sees few labels. The images
-are the 8 x 8 digits of scikit-learn.
+The exact position of a stroke should have little influence on the class of a digit. In this example kernels are learned
+without labels. The magnitudes of their maps, averaged over small windows, are the features of a linear classifier that
+is trained with few labels. The images are the 8 x 8 digits of scikit-learn.
 """
 
 # %%
-# The features are a Pipeline: `pooling=2` averages over 2 x 2 positions, and the square root keeps one strong stroke
-# from outweighing several weak ones.
+# The features are computed by a Pipeline: `pooling=2` averages over 2 x 2 positions, and the square root prevents one
+# strong stroke from outweighing several weak ones.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,8 +30,8 @@ pooled = make_pipeline(coder, FunctionTransformer(np.sqrt)).fit(X[train])
 plot_atoms(coder.components_).set_title("kernels")
 
 # %%
-# Beside them, the pixels, and the codes at every single position. All are scaled to the same mean length, and a
-# logistic regression learns from 2 to 50 digits of each kind, drawn eight times.
+# For comparison, the other features are the pixels, and the codes at every single position. All are scaled to the same
+# mean norm. A logistic regression is trained on 2 to 50 digits per class, drawn eight times.
 
 features = {"pixels": X.reshape(len(X), -1), "codes, pooled": pooled.transform(X)}
 features["codes"] = coder.set_params(pooling=None).transform(X)
@@ -48,12 +48,12 @@ for name, F in features.items():
     print(f"{name:14}", *(f"{100 * accuracy:.1f}" for accuracy in accuracies[name]))
 
 # %%
-# The codes alone are too exact about where a stroke lies: a digit drawn one pixel further left has other features.
-# Pooled they lead over the pixels.
+# Codes without pooling depend on the exact position of a stroke: a digit that is shifted by one pixel has different
+# features. Pooled codes are better than pixels.
 
 _, ax = plt.subplots(layout="constrained")
 for name, accuracy in accuracies.items():
     ax.plot(numbers, accuracy, "o-", label=name)
-ax.set(xscale="log", xticks=numbers, xticklabels=numbers, xlabel="labels of each digit", ylabel="accuracy")
+ax.set(xscale="log", xticks=numbers, xticklabels=numbers, xlabel="labels per class", ylabel="accuracy")
 ax.minorticks_off()
 ax.legend()

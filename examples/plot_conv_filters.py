@@ -1,10 +1,10 @@
 r"""
-One filter, two filters, sixty-four
-===================================
+Convolutional filters: from one to sixty-four
+=============================================
 
-What does a convolutional autoencoder learn when it may have few filters, and what when it may have many? Figure 6 of
-LeCun's lecture of 2020 on regularized latent-variable models asks this of photographs, with the model of Kavukcuoglu et
-al. (2010):
+The filters that a convolutional sparse autoencoder learns depend on their number. This example repeats figure 6 of
+LeCun's lecture of 2020 on regularized latent-variable models, which shows filters learned from photographs with the
+model of Kavukcuoglu et al. (2010):
 
 .. math:: E(x, z) = \tfrac12 \Bigl\| x - \sum_i K_i * z_i \Bigr\|_2^2 + \lambda \sum_i \|z_i\|_1
     + \tfrac{w}{2} \|z - \mathrm{Enc}(x)\|_2^2, \qquad \mathrm{Enc}(x)_i = g_i \tanh(K^e_i \star x + b_i)
@@ -14,8 +14,8 @@ PyWavelets.
 """
 
 # %%
-# Photographs at half their size, so that the grain of their files is gone. Each pixel is taken relative to its
-# surroundings, in units of how much these vary. Crops are turned and mirrored at random: no direction comes first.
+# The photographs are downsampled by two to remove file artefacts. Each pixel is normalised by the local mean and
+# standard deviation. Crops are rotated and mirrored at random, so that no direction is preferred.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,8 +54,8 @@ def normalized_crops(sigma):
 X = normalized_crops(sigma=4)
 
 # %%
-# Filters of the encoder on the left, kernels of the decoder on the right. Codes have both signs, so that a kernel and
-# its negative are the same; each pair is shown as the decoder has it.
+# The figure shows the filters of the encoder on the left and the kernels of the decoder on the right. Codes have both
+# signs, so a kernel and its negative are equivalent; each pair is shown with the sign of the decoder.
 
 numbers = (1, 2, 4, 8, 16, 32, 64)
 settings = {"lmbda": 2, "encoder_weight": 2, "max_iter": 10, "tol": 0, "batch_size": 10, "random_state": 0}
@@ -68,19 +68,19 @@ for (n, model), (left, right) in zip(models.items(), axes, strict=True):
     plot_atoms(model.components_, ax=right).set_title("decoder")
 
 # %%
-# One kernel becomes a spot: turned by ninety degrees about its centre it is nearly the same, and what surrounds it has
-# the opposite sign. With more of them come edges, of more and more directions. A direction counts where
-# the spectrum of a kernel has one; eight of them fill the circle.
+# A single kernel becomes a centre-surround filter: it is nearly invariant under a rotation by ninety degrees, and its
+# surround has the opposite sign. With more kernels, edges of more and more orientations appear. The orientation of a
+# kernel is that of its power spectrum, if the spectrum has a dominant one; orientations are counted in eight bins.
 
 
 def about_its_centre(kernel):
-    """The kernel in a larger frame, moved so that its centre of mass is in the middle."""
+    """The kernel in a larger frame, shifted so that its centre of mass is in the middle."""
     frame = np.pad(kernel, kernel.shape[0] // 2)
     return np.roll(frame, np.round((frame.shape[0] - 1) / 2 - np.array(center_of_mass(frame**2))).astype(int), (0, 1))
 
 
 def directions(kernels):
-    """Angle of the largest direction of variation in each spectrum, in degrees, of kernels that have one."""
+    """Orientation of each kernel with an oriented spectrum: the main direction of its power, in degrees."""
     power = np.abs(np.fft.fft2(kernels, s=(32, 32))) ** 2
     f = np.fft.fftfreq(32)
     moment = np.sum(power * (f[None, :] + 1j * f[:, None]) ** 2, axis=(1, 2))
@@ -95,18 +95,16 @@ def alike(model):
 
 
 spot = about_its_centre(models[1].components_[0])
-print(f"one kernel and itself, turned: correlation {np.corrcoef(spot.ravel(), np.rot90(spot).ravel())[0, 1]:.2f}")
-print(f"its centre {spot[8, 8]:.2f}, where it is of the opposite sign {(spot * np.sign(spot[8, 8])).min():.2f}")
+print(f"one kernel and its rotation: correlation {np.corrcoef(spot.ravel(), np.rot90(spot).ravel())[0, 1]:.2f}")
+print(f"centre {spot[8, 8]:.2f}, largest value of the opposite sign {(spot * np.sign(spot[8, 8])).min():.2f}")
 for n, model in models.items():
     bins = len(set((directions(model.components_) // 22.5).astype(int)))
-    print(
-        f"{n:2} kernels: {bins} of 8 directions, encoder and decoder {np.median(alike(model)):.2f} alike in the median"
-    )
+    print(f"{n:2} kernels: {bins} of 8 orientations, correlation of filter and kernel {np.median(alike(model)):.2f}")
 
 # %%
-# Where codes must not be negative, a kernel and its negative are two. Of two kernels, where surroundings are wide
-# enough, one is then a light spot and the other a dark one.
+# If codes are non-negative, a kernel and its negative are different. With two kernels, and normalisation over wide
+# enough neighbourhoods, one then becomes a light spot and the other a dark one.
 
 X = normalized_crops(sigma=6)
 pair = ConvSparseCoder(2, (9, 9), lmbda=3, positive=True, random_state=0).fit(X)
-plot_atoms(pair.components_).set_title("two kernels, codes not negative")
+plot_atoms(pair.components_).set_title("two kernels, non-negative codes")

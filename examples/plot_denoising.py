@@ -1,16 +1,17 @@
 r"""
-Denoising: what few atoms can say of a noisy photograph
-=======================================================
+Denoising a photograph with a learned dictionary
+================================================
 
-Patches of a photograph are sums of few atoms; noise is not. So a sparse code of a noisy patch keeps the photograph and
-leaves the noise, even where the atoms were learned from that noisy photograph alone (Elad and Aharon, 2006).
+Patches of a photograph are approximately sums of a few atoms; noise is not. A sparse code of a noisy patch therefore
+keeps the image and removes most of the noise, even if the atoms were learned from the noisy photograph alone (Elad and
+Aharon, 2006).
 
 The photo comes with scikit-learn. It is by danielbuechele, under the licence CC BY 2.0.
 """
 
 # %%
-# A part of the photo, and noise of a known level. The measure is the peak signal to noise ratio (PSNR) in dB, for
-# pixels in 0..1: minus ten times the decimal logarithm of the mean squared error.
+# We take a part of the photo and add noise of a known level. Results are measured by the peak signal-to-noise ratio
+# (PSNR) in dB. For pixels in 0..1 it is minus ten times the decimal logarithm of the mean squared error.
 
 import time
 
@@ -33,8 +34,8 @@ def psnr(picture):
 
 
 # %%
-# All patches of 8 by 8 pixels, overlapping. Each loses its own mean, which is put back at the end; then each pixel is
-# the average of what 64 patches say of it.
+# We use all overlapping patches of 8 by 8 pixels. The mean of each patch is subtracted, and added again at the end.
+# Each pixel of the result is the average over the 64 patches that contain it.
 
 patches = extract_patches_2d(noisy, (side, side)).reshape(-1, side**2).astype(np.float32)
 means = patches.mean(axis=1, keepdims=True)
@@ -43,15 +44,15 @@ learned_from = X[::3]
 
 
 def assembled(codes, atoms):
-    """The photo as codes describe it."""
+    """The photo reconstructed from the codes of its patches."""
     return reconstruct_from_patches_2d((codes @ atoms + means).reshape(-1, side, side), photo.shape)
 
 
 results = {"noisy": (noisy, 0.0)}
 
 # %%
-# scikit-learn's own example learns with `MiniBatchDictionaryLearning`, and codes each patch with two atoms by
-# orthogonal matching pursuit (OMP).
+# The example of scikit-learn learns the atoms with `MiniBatchDictionaryLearning`, and codes each patch with two atoms
+# by orthogonal matching pursuit (OMP).
 
 began = time.perf_counter()
 theirs = MiniBatchDictionaryLearning(
@@ -69,9 +70,9 @@ picture = assembled(theirs.transform(X / spread), theirs.components_ * spread)
 results["scikit-learn, OMP"] = picture, time.perf_counter() - began
 
 # %%
-# Here the atoms are learned at a lmbda that follows from the noise: the largest of 256 correlations of unit atoms with
-# noise is about noise x sqrt(2 log 256), so that noise alone gets no atom. L1 also makes codes of the photo too
-# small; ``debias`` refits them, and gets far more of the photo from the same few atoms.
+# In skrlv the atoms are learned at a lmbda that follows from the noise level: the largest of 256 correlations of unit
+# atoms with noise is about noise x sqrt(2 log 256), so noise alone activates no atom. The L1 penalty also shrinks the
+# codes of the image; ``debias`` refits them by least squares, and recovers far more of the image from the same atoms.
 
 began = time.perf_counter()
 lmbda = noise * np.sqrt(2 * np.log(n_atoms))
@@ -89,8 +90,8 @@ timed("skrlv, plain codes", lambda: sparse_encode(X, atoms, lmbda), learning)
 timed("skrlv, debiased", lambda: sparse_encode(X, atoms, lmbda, debias=True), learning)
 
 # %%
-# Where the noise is not known, `SparseCoderCV` can choose. It judges plain codes, and for them a smaller lmbda is
-# better: it shrinks less, and averaging removes some of the noise that it lets in.
+# If the noise level is unknown, `SparseCoderCV` can choose lmbda. It evaluates codes without debiasing, for which a
+# smaller lmbda is better: shrinkage is smaller, and averaging over patches removes some of the additional noise.
 
 began = time.perf_counter()
 search = SparseCoderCV(dictionary=atoms, lmbdas=noise * np.geomspace(4, 1, 7), cv=ShuffleSplit(1)).fit(
@@ -100,19 +101,20 @@ chosen, searching = search.lmbda_, time.perf_counter() - began
 timed("skrlv, plain, lmbda by score", lambda: sparse_encode(X, atoms, chosen), learning + searching)
 
 # %%
-# Or each patch may have a lmbda of its own: atoms join until the error is that of the noise, with a margin of 15 %, as
-# in the paper. ``max_error`` is relative to the length of a row, and noise is not. So each row gets one more
-# entry, which makes all equally long, and an atom at almost no price takes it away.
+# Alternatively each patch has its own lmbda: atoms are added until the error is that of the noise, with a margin of
+# 15 %, as in the paper. ``max_error`` is relative to the norm of a row, but the noise level is absolute. Therefore each
+# row gets one more entry that makes all norms equal, and an additional atom with a very small penalty represents this
+# entry.
 
 tolerated = 1.15 * noise * side
 lengths = np.linalg.norm(X, axis=1)
 longer = np.column_stack([X, np.sqrt(lengths.max() ** 2 - lengths**2)])
 larger = np.block([[atoms, np.zeros((n_atoms, 1))], [np.zeros((1, side**2)), 1.0]]).astype(np.float32)
-prices, share = np.append(np.ones(n_atoms), 0.01), float(tolerated / lengths.max())
+weights, share = np.append(np.ones(n_atoms), 0.01), float(tolerated / lengths.max())
 
 
 def to_noise_level():
-    return sparse_encode(longer, larger, max_error=share, weights=prices, debias=True)[:, :-1]
+    return sparse_encode(longer, larger, max_error=share, weights=weights, debias=True)[:, :-1]
 
 
 timed("skrlv, to the noise, debiased", to_noise_level, learning)
@@ -122,7 +124,7 @@ for name, (picture, seconds) in results.items():
     print(f"{name:30} {psnr(picture):6.2f} dB {seconds:6.1f} s")
 
 # %%
-# What they look like.
+# The resulting images:
 
 figure, axes = plt.subplots(2, 3, figsize=(11, 8), layout="constrained")
 shown = {"photo": (photo, 0.0)} | {name: result for name, result in results.items() if name != "skrlv, plain codes"}

@@ -1,15 +1,15 @@
 r"""
-The motifs of an electrocardiogram
-==================================
+Motifs of an electrocardiogram (ECG)
+====================================
 
-A heart repeats itself. In an electrocardiogram, one that comes with PyWavelets, sparse coding by convolution finds what
-is repeated, and when:
+An electrocardiogram repeats the same waveform at every heartbeat. Convolutional sparse coding finds the repeated motifs
+and the times at which they occur. The signal comes with PyWavelets.
 
 .. math:: x \approx \sum_i K_i * z_i, \qquad z_i \ge 0 \ \text{sparse}
 """
 
 # %%
-# Three beats. The slow drift of the baseline is no motif: its running median is removed.
+# The signal contains three beats. The slow drift of the baseline is not a motif, so its running median is subtracted.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,11 +23,11 @@ x = ecg - median_filter(ecg, 200, mode="nearest")
 x /= x.std()
 
 # %%
-# One kernel, long enough for a whole beat, is used once per beat: its map is a list of heartbeats.
+# A single kernel that is long enough for a whole beat is used once per beat. Its map gives the times of the heartbeats.
 
 
 def draw(coder):
-    """The signal and what the codes draw, the codes, and the kernels."""
+    """Plot the signal and its reconstruction, the codes, and the kernels."""
     z = coder.encode(x[None])
     codes, decoded = z[0].T, coder.inverse_transform(z)[0]
     _, axes = plt.subplots(3, 1, figsize=(10, 7), layout="constrained", height_ratios=(2, 1, 2))
@@ -49,9 +49,9 @@ beat = ConvSparseCoder(1, 256, lmbda=2, positive=True, tol=1e-5, random_state=0)
 draw(beat)
 
 # %%
-# Two shorter kernels share the beat. From this start one becomes the sharp spike of the QRS complex, and the other a
-# slow wave that serves for P as for T. So little data has room for other answers: from some starts each kernel takes a
-# part of the spike.
+# Two shorter kernels share the beat. With this random initialisation one becomes the sharp spike of the QRS complex,
+# and the other a slow wave that represents both P and T. With so few data the solution is not unique: with other
+# initialisations each kernel represents a part of the spike.
 
 parts = ConvSparseCoder(2, 90, lmbda=1, positive=True, max_iter=200, tol=1e-5, random_state=1).fit(x[None])
 draw(parts)

@@ -1,24 +1,24 @@
 r"""
-Fuzzy balls on springs
-======================
+Variational autoencoder: posteriors as fuzzy balls on springs
+=============================================================
 
-In a variational autoencoder a code is not a point but a ball: a normal law, from which the decoder gets a sample. Where
-the balls of two digits overlap the decoder cannot tell them apart, so learning drives balls away from each other. What
-keeps them together is the KL term, a spring from each ball to the origin. Figures 8 to 10 of LeCun's lecture of 2020 on
-regularized latent-variable models draw this; here it is learned.
+In a variational autoencoder a code is not a point but a fuzzy ball: a normal distribution (the posterior), from which
+the decoder receives a sample. The decoder cannot distinguish two digits whose balls overlap, so learning drives the
+balls apart. The KL term keeps them together, like a spring from each ball to the origin. Figures 8 to 10 of LeCun's
+lecture of 2020 on regularized latent-variable models sketch this picture; this example learns it from data.
 
 .. math:: L(x) = \mathbb{E}_{z \sim q(z \mid x)}\, C(x, \mathrm{Dec}(z))
     + \beta\, \mathrm{KL}\bigl(q(z \mid x),\, N(0, I)\bigr)
 
-The digits are MNIST's where a copy of it is at hand (`skrlv.datasets.fetch_mnist` says where it is looked for), else
-those of 8 x 8 pixels that come with scikit-learn.
+The digits are those of MNIST if a copy is available (the documentation of `skrlv.datasets.fetch_mnist` lists the places
+that are searched), otherwise the digits of 8 x 8 pixels that come with scikit-learn.
 """
 
 # %%
-# Springs of four strengths, codes of two numbers. Each ellipse is the ball of one digit of a held-out set, one standard
-# deviation wide, its colour the class. Without a spring balls shrink to points and spread over a far larger area (mind
-# the axes). With one that is far too strong all lie on each other at the origin: the posterior has collapsed, and codes
-# say nothing.
+# Codes have two entries, and beta, the weight of the KL term, has four values. Each ellipse is the posterior of one
+# held-out digit, one standard deviation wide; its colour is the class. Without the KL term (beta = 0) posteriors shrink
+# to points and spread over a far larger area (note the axes). If beta is far too large, all posteriors lie on top of
+# each other at the origin: this is posterior collapse, and codes carry no information.
 
 import warnings
 
@@ -47,19 +47,19 @@ settings = {
 }
 
 warnings.filterwarnings("ignore", message="No entry of the code")
-springs = {}
+models = {}
 fig, axes = plt.subplots(1, 4, figsize=(14, 4), layout="constrained")
 for ax, beta in zip(axes, (0.0, 0.05, 1.0, 1000.0), strict=True):
-    springs[beta] = VariationalAutoencoder(2, beta=beta, random_state=0, **settings).fit(X[train])
-    mean, variance = springs[beta].posterior(X[test[:400]])
+    models[beta] = VariationalAutoencoder(2, beta=beta, random_state=0, **settings).fit(X[train])
+    mean, variance = models[beta].posterior(X[test[:400]])
     plot_balls(mean, variance, labels[test[:400]], ax=ax).set_title(f"beta = {beta:g}")
     sizes, lengths = np.sqrt(variance).mean(), np.linalg.norm(mean, axis=1).mean()
-    kl = springs[beta].kl_per_unit_.sum()
-    print(f"beta {beta:6g}: mean length {lengths:7.2f}, mean deviation {sizes:.3f}, KL {kl:.3f}")
+    kl = models[beta].kl_per_unit_.sum()
+    print(f"beta {beta:6g}: mean norm {lengths:7.2f}, mean deviation {sizes:.3f}, KL {kl:.3f}")
 
 # %%
-# How balls fly apart. Their size is fixed here, so that only their places can keep them from overlapping: without a
-# spring the mean length of a code grows pass by pass; the spring holds it.
+# This figure shows how the balls are driven apart. Their size is fixed here, so only their positions can reduce the
+# overlap. Without the KL term the mean norm of a code grows with every pass; with the KL term it stays bounded.
 
 fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 for beta in (0.0, 1.0):
@@ -70,14 +70,15 @@ for beta in (0.0, 1.0):
             model.partial_fit(X[rows])
         lengths.append(np.linalg.norm(model.transform(X[test]), axis=1).mean())
     ax.plot(range(1, 16), lengths, "o-", label=f"beta = {beta:g}")
-ax.set(xlabel="pass", ylabel="mean length of a code", ylim=0)
+ax.set(xlabel="pass", ylabel="mean norm of a code", ylim=0)
 ax.legend()
 
 # %%
-# Between the two lies a map of digits: what is near is alike. Neighbours of the means are of one class far more often
-# than those in the plane of the two principal components. And the balls that overlap most belong to one class.
+# Between these extremes, similar digits have nearby codes. Nearest neighbours of the posterior means belong to the same
+# class far more often than nearest neighbours in the plane of the first two principal components. The posteriors that
+# overlap most also tend to belong to the same class.
 
-model = springs[1.0]
+model = models[1.0]
 mean, variance = model.posterior(X[test])
 nearest = KNeighborsClassifier(10)
 ours = cross_val_score(nearest, mean, labels[test]).mean()
@@ -86,7 +87,7 @@ print(f"ten nearest neighbours in two dimensions: {ours:.1%} of the classes righ
 
 
 def overlap(mean, variance):
-    """Bhattacharyya coefficient of each pair of balls: 1 where they are the same, 0 where they do not meet."""
+    """Bhattacharyya coefficient of each pair of posteriors: 1 if they are equal, 0 if they do not overlap."""
     between = 0.5 * (variance[:, None] + variance[None])
     apart = 0.125 * np.sum((mean[:, None] - mean[None]) ** 2 / between, axis=2)
     sizes = 0.5 * np.sum(np.log(between) - 0.5 * np.log(variance[:, None] * variance[None]), axis=2)
@@ -98,11 +99,11 @@ np.fill_diagonal(meets, -1.0)
 partner = meets.argmax(axis=1)
 same = np.mean(labels[test][partner] == labels[test])
 chance = np.sum((np.bincount(labels[test]) / len(test)) ** 2)
-print(f"the ball that overlaps most is of the same class for {same:.1%} of the digits, by chance {chance:.1%}")
+print(f"the posterior that overlaps most is of the same class for {same:.1%} of the digits, by chance {chance:.1%}")
 
 # %%
-# The manifold: codes on a grid, decoded. The grid has equal steps in probability under N(0, I), so that all of it is
-# where the prior has digits.
+# The manifold of digits: codes on a grid are decoded. The grid has equal steps in probability under the prior N(0, I),
+# so all of its codes have a high prior density.
 
 steps = norm.ppf(np.linspace(0.03, 0.97, 15))
 grid = np.stack(np.meshgrid(steps, steps[::-1]), axis=-1).reshape(-1, 2)
@@ -111,16 +112,17 @@ plot_atoms(model.inverse_transform(grid), (side, side), n_columns=15, ax=axes[0]
     "the plane of codes, decoded"
 )
 
-# Digits, and below each what its code says of it: with two numbers, and with as many as sixteen.
+# Digits, and below each its reconstructions from codes with two and with sixteen entries.
 rich = VariationalAutoencoder(16, random_state=0, **settings).fit(X[train])
 shown = X[test[:12]]
 rows = np.concatenate([shown, *(m.inverse_transform(m.transform(shown)) for m in (model, rich))])
-plot_atoms(rows, (side, side), n_columns=12, ax=axes[1]).set_title("digits; with 2 numbers; with 16")
+plot_atoms(rows, (side, side), n_columns=12, ax=axes[1]).set_title("digits; decoded from 2 entries; from 16")
 
 # %%
-# Rate and distortion. The rate is what codes say, the KL in nats; the distortion what they leave open, the mean cost.
-# A strong spring gives a low rate and a high distortion. The bound on the log likelihood, at beta = 1 for all, is minus
-# their sum: on held-out digits it is what to choose beta by, and `score` gives it to a grid search.
+# Rate and distortion. The rate is the information in codes, the KL in nats; the distortion is the mean reconstruction
+# cost. A large beta gives a low rate and a high distortion. The bound on the log likelihood (the ELBO, at beta = 1 for
+# all models) is minus their sum. Use its value on held-out digits to choose beta; `score` returns it, so a grid search
+# can.
 
 betas = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 rates, distortions, bounds = [], [], []

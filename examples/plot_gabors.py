@@ -1,22 +1,22 @@
 r"""
-Gabors: what sparse coding sees in photographs
-==============================================
+Gabor functions from sparse coding of natural images
+====================================================
 
-Olshausen and Field (1996) asked for atoms that describe small patches of natural scenes by few at a time,
+Olshausen and Field (1996) learned atoms that represent small patches of natural scenes by few of them at a time,
 
 .. math:: \min_{D, z} \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1,
 
-and found edges: each in one place, with one direction and one width, much like the receptive fields of simple cells
-in the visual cortex. Here that is done again on two photographs, and checked by fitting to each atom a Gabor
-function, a wave under a Gaussian envelope. PCA of the same patches is held to the same standard, and fails it.
+and found edges: each atom has one position, one orientation and one width, much like the receptive fields of simple
+cells in the visual cortex. This example repeats the experiment on two photographs. It tests each atom by the fit of a
+Gabor function, which is a wave under a Gaussian envelope. The components of PCA on the same patches fail this test.
 
 The photos come with scikit-learn. They are by danielbuechele and vultilion, under the licence CC BY 2.0.
 """
 
 # %%
-# Patches are cut at twice the size and halved, because the finest grain of these photos is that of their JPEG files.
-# The whitener lifts the high frequencies. Then each patch is divided by its own contrast, so that a few harsh edges
-# do not decide alone what is learned; the small number in it keeps quiet patches quiet.
+# Patches are cut at twice the size and downsampled by two, which removes most of the JPEG artefacts of these photos.
+# The whitener amplifies the high frequencies. Then each patch is divided by its own contrast, so that a few strong
+# edges do not dominate learning; the small constant prevents the amplification of patches with little contrast.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,17 +36,17 @@ X = PatchWhitener("olshausen_field", patch_shape=(side, side)).fit_transform(pat
 X /= np.sqrt(np.mean(X**2, axis=1, keepdims=True) + 0.01)
 
 # %%
-# More atoms than pixels, and nothing tuned but where learning starts: at noise, so that no atom can owe its shape to
-# the patch it began as. For comparison, all directions that PCA has.
+# The dictionary has more atoms than pixels. All parameters have their defaults except the initial atoms, which are
+# noise, so that no atom can inherit its shape from an initial patch. For comparison we compute all components of PCA.
 
 noise = np.random.RandomState(0).standard_normal((n_atoms, side**2))
 coder = SparseCoder(dictionary_init=noise, n_components=n_atoms, random_state=0).fit(X)
 pca = PCA().fit(X)
 
 # %%
-# A Gabor has a place, a length and a width, a direction, a frequency and a phase. The last is linear: cosine and sine
-# under the same envelope, mixed by least squares, give any phase and any height. So a fit searches over six numbers,
-# from the two best places on a coarse grid.
+# A Gabor function has a position, a length and a width, an orientation, a frequency, a phase and an amplitude. A linear
+# combination of cosine and sine under the same envelope gives any phase and amplitude, and least squares finds it. The
+# fit therefore optimises over the six other numbers, from the two best points of a coarse grid.
 
 rows, columns = (axis.ravel() for axis in np.mgrid[:side, :side])
 lowest = (0, 0, np.log(0.4), np.log(0.4), -np.inf, 0.5 / side)  # of the six numbers: at least half a wave per side
@@ -64,7 +64,7 @@ def wave_pair(shape):
 
 
 def unexplained(shape, atom):
-    """What the best mixture of the two waves leaves of an atom."""
+    """Residual of the least-squares fit of the two waves to an atom."""
     pair = wave_pair(shape)
     return atom - pair @ np.linalg.lstsq(pair, atom, rcond=None)[0]
 
@@ -101,8 +101,8 @@ def fit_gabors(atoms):
 
 
 # %%
-# Does a Gabor explain an atom, at an :math:`R^2` of at least 0.7? Are all directions present, in eight bins? And are
-# codes sparse: far more peaked than a normal distribution, whose kurtosis is 3?
+# We count the atoms that a Gabor function explains with an :math:`R^2` of at least 0.7, and their orientations in eight
+# bins. We also measure whether codes are sparse, by their kurtosis; that of a normal distribution is 3.
 
 found = {}
 for name, atoms, codes in (
@@ -116,12 +116,12 @@ for name, atoms, codes in (
     found[name] = atoms, quality, bins
     print(
         f"{name:14} {len(atoms)} atoms, {np.mean(quality >= 0.7):.0%} are Gabors, {np.count_nonzero(bins)} of 8 "
-        f"directions {bins}, median kurtosis {peaked:.0f}"
+        f"orientations {bins}, median kurtosis {peaked:.0f}"
     )
 
 # %%
-# The eye agrees. PCA gives waves that fill the whole patch, in order of frequency; it knows variances only, and those
-# do not depend on where in a patch something is.
+# The figure confirms this. PCA gives waves that fill the whole patch, in order of frequency. It depends on the
+# covariance only, which does not localise structure within a patch.
 
 figure, axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained", height_ratios=(5, 2))
 for (name, (atoms, quality, _)), ax in zip(found.items(), axes[0], strict=True):
@@ -132,6 +132,6 @@ for name, (_, quality, bins) in found.items():
     axes[1, 1].plot(22.5 * np.arange(8), bins, "o-", label=name)
 axes[1, 0].axvline(0.7, color="grey", lw=0.8)
 axes[1, 0].set(xlim=(0, 1), xlabel="$R^2$ of the best Gabor", ylabel="share of atoms below")
-axes[1, 1].set(xlabel="direction in degrees", ylabel="Gabors", ylim=(0, None))
+axes[1, 1].set(xlabel="orientation in degrees", ylabel="Gabors", ylim=(0, None))
 axes[1, 0].legend()
 plt.show()

@@ -1,18 +1,18 @@
 r"""
-Filling in a photograph
-=======================
+Inpainting with convolutional sparse coding
+===========================================
 
-Half of the pixels of a photograph are lost. Codes are found from those that are left,
+Half of the pixels of a photograph are missing. Codes are inferred from the observed pixels, where the mask m is one,
 
 .. math:: \min_z \tfrac12 \Bigl\| m \odot \Bigl(x - \sum_i K_i * z_i\Bigr) \Bigr\|_2^2 + \lambda \sum_i \|z_i\|_1
 
-and what they draw fills the holes: kernels know how an edge goes on. The photo comes with scikit-learn (by vultilion,
-under the licence CC BY 2.0).
+and the reconstruction fills in the missing ones, because the learned kernels continue edges across them. The photo
+comes with scikit-learn (by vultilion, under the licence CC BY 2.0).
 """
 
 # %%
-# Kernels are learned from the left of a photograph; the holes are on its right. Slow shades are not sparse, so they are
-# kept apart: a blurred photo, to which only pixels that were seen contribute.
+# Kernels are learned from the left part of a photograph; the right part is inpainted. Low frequencies are not sparse,
+# so they are treated separately: we subtract a blurred photo, which is computed from the observed pixels only.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +28,7 @@ left, right = photo[:240, 80:320], photo[88:184, 344:440]
 
 
 def shade(image, seen):
-    """The local mean of what was seen."""
+    """Local mean of the observed pixels."""
     return gaussian_filter(image * seen, 3) / gaussian_filter(seen.astype(float), 3)
 
 
@@ -37,8 +37,8 @@ coder = ConvSparseCoder(32, (9, 9), lmbda=0.3, crop_size=48, max_iter=15, random
 plot_atoms(coder.components_).set_title("kernels")
 
 # %%
-# A mask says what was seen. Where it is False the image may hold anything, even NaN. There is no noise to be kept out
-# of the codes, so lmbda can be small, much smaller than for learning.
+# The mask is True for observed pixels. The other pixels may have any value, even NaN. The image has no noise, so lmbda
+# can be much smaller than for learning.
 
 seen = np.random.RandomState(1).rand(*right.shape) < 0.5
 base = shade(right, seen)
@@ -48,7 +48,8 @@ filler = ConvSparseCoder(dictionary=coder.components_, lmbda=0.01).fit([fine])
 filled = base + filler.inverse_transform(filler.encode([holed], mask=[seen]))[0]
 
 # %%
-# Beside it, what interpolation makes of the same pixels. The number is the PSNR over those that were lost.
+# The figure compares the result with interpolation of the same pixels. The numbers are the PSNR over the missing
+# pixels.
 
 
 def psnr(guess):
@@ -58,7 +59,7 @@ def psnr(guess):
 everywhere = tuple(np.indices(right.shape))
 linear = griddata(np.argwhere(seen), right[seen], everywhere, fill_value=right[seen].mean())
 cubic = griddata(np.argwhere(seen), right[seen], everywhere, method="cubic", fill_value=right[seen].mean())
-pictures = {"photo": right, "seen": np.where(seen, right, 0)}
+pictures = {"photo": right, "observed": np.where(seen, right, 0)}
 for name, guess in (("local mean", base), ("linear", linear), ("cubic", cubic), ("codes", filled)):
     pictures[f"{name}, {psnr(guess):.1f} dB"] = guess
 

@@ -1,16 +1,17 @@
 r"""
-Learning: gradient steps, or statistics?
-========================================
+Dictionary learning: gradient steps and sufficient statistics
+=============================================================
 
-The lecture learns a dictionary in three lines: infer the codes of a batch, move the atoms one step down the gradient,
-normalise them. How long should the step be? `SparseCoder` need not know. It sums what codes and data have to say of the
-atoms over many batches, and goes to the minimum of that. Here both learn strokes of digits from the same start, and
-then the last of the three lines is left out.
+LeCun's lecture of 2020 learns a dictionary in three steps: infer the codes of a batch, take a gradient step on the
+atoms, and normalise them. This needs a learning rate. `SparseCoder` needs none: it accumulates the sufficient
+statistics of codes and data over many batches, and minimises the energy of these statistics. In this example both
+algorithms learn strokes of digits from the same initial atoms. The second part shows the effect of leaving out the
+normalisation.
 """
 
 # %%
-# Digits of 8 by 8 pixels, 64 atoms, and the mean energy of digits that were not learned from. Learning starts at
-# the first 64 digits.
+# The data are digits of 8 by 8 pixels. Both algorithms learn 64 atoms, starting from the first 64 digits, and are
+# compared by the mean energy of held-out digits.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,7 +34,7 @@ def held_out(atoms):
 
 
 # %%
-# The lecture's algorithm, with batches of 128 digits. Each pass yields the atoms that it ends with.
+# The algorithm of the lecture, with batches of 128 digits. The generator yields the atoms after each pass.
 
 
 def gradient_steps(learning_rate, batch_size=128):
@@ -46,8 +47,8 @@ def gradient_steps(learning_rate, batch_size=128):
 
 
 # %%
-# Statistics, from the same batches. With all digits in one batch there is one step per pass, and nothing of earlier
-# passes counts.
+# Sufficient statistics, from the same batches. With all digits in one batch there is one update per pass, and the
+# statistics of earlier passes are discarded.
 
 
 def statistics_of_batches(batch_size=128):
@@ -79,11 +80,12 @@ for name, energy in energies.items():
     print(f"{name:33}" + "".join(f"{energy[passes]:8.3f}" for passes in (1, 3, 10, 30)))
 
 # %%
-# A small step is slow and a large one jumps about, and which is which depends on the size of the codes, so on the data
-# and on lmbda. The statistics have nothing to tune.
+# A small learning rate is slow and a large one oscillates. Which rates are too small or too large depends on the size
+# of the codes, and so on the data and on lmbda. The statistics need no tuning.
 #
-# Why normalise? Only codes have a price. Atoms twice as long need codes half as large for the same digit, so without
-# the last line each step lengthens the atoms, the codes shrink, and the price that was to make them sparse fades away.
+# Normalisation is necessary because only codes are penalised. If the norm of the atoms doubles, codes half as large
+# give the same reconstruction. Without normalisation each step therefore increases the norms of the atoms, the codes
+# shrink, and the penalty that should make them sparse loses its effect.
 
 atoms, rng = start, np.random.RandomState(0)
 norms, codes, densities = [], [], []
@@ -100,7 +102,7 @@ for name, values in (("norm of atoms", norms), ("L1 norm of codes", codes), ("de
     print(f"{name:33}" + "".join(f"{values[passes]:8.2f}" for passes in (0, 9, 29)))
 
 # %%
-# Left, all learners; right, the failure.
+# Left: held-out energy of all algorithms. Right: gradient steps without normalisation.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", width_ratios=(3, 2))
 for (name, energy), style in zip(energies.items(), ("C0:", "C0-", "C0--", "C1--", "C1-"), strict=True):
@@ -108,7 +110,7 @@ for (name, energy), style in zip(energies.items(), ("C0:", "C0-", "C0--", "C1--"
 left.set(xlabel="passes over the data", ylabel="mean held-out energy")
 left.legend()
 right.plot(norms, "C3-", label="mean norm of atoms")
-right.plot(np.array(codes) / codes[0], "C2-", label="L1 norm of codes, share of the first")
+right.plot(np.array(codes) / codes[0], "C2-", label="L1 norm of codes, relative to the first")
 right.set(title="without normalisation", xlabel="passes over the data", ylim=(0, None))
 right.legend()
 plt.show()

@@ -1,20 +1,22 @@
 r"""
-Predictive sparse decomposition: filters that see what atoms draw
-=================================================================
+Predictive sparse decomposition: atoms and encoder filters
+==========================================================
 
-Sparse codes of a patch are found by a search. Kavukcuoglu, Ranzato and LeCun (2008) put an encoder into the energy,
+Sparse codes of a patch are found by an iterative solver. Kavukcuoglu, Ranzato and LeCun (2008) added an encoder to the
+energy,
 
 .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1 + \tfrac{w}{2} \|z - \mathrm{Enc}(x)\|_2^2
 
-and learn it together with the atoms: codes must explain the patch, be sparse, and be what the encoder would have said.
-After that the encoder alone gives the codes, by one product of matrices.
+and learned it together with the atoms: codes must explain the patch, be sparse, and be close to the prediction of the
+encoder. After training, the encoder alone computes the codes by one matrix product.
 
 The photos come with scikit-learn. They are by danielbuechele and vultilion, under the licence CC BY 2.0.
 """
 
 # %%
-# Whitened patches of two photographs, each divided by its own contrast, as in the example on Gabors. Learning starts at
-# noise. The encoder shrinks, so that its codes have exact zeros.
+# The data are whitened patches of two photographs, each divided by its own contrast, as in
+# :ref:`sphx_glr_auto_examples_plot_gabors.py`. The initial atoms are noise. The encoder applies a soft threshold, so
+# its codes have exact zeros.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,7 +36,7 @@ train, test = X[:-1000], X[-1000:]
 
 
 def prediction_error(model):
-    """Mean squared length of z - Enc(x), and that of z, on patches that were not learned from."""
+    """Mean squared norm of z - Enc(x), and of z, on held-out patches."""
     predicted = model.set_params(inference="encoder").transform(test)
     codes = model.set_params(inference="argmin").transform(test)
     return np.mean(np.sum((codes - predicted) ** 2, axis=1)), np.mean(np.sum(codes**2, axis=1))
@@ -49,31 +51,31 @@ for name, fitted in (("untrained", untrained), (f"after {model.n_iter_} passes",
     print(f"{name:16} error of predictions {error:.2f}, codes {size:.1f}, error over codes {error / size:.3f}")
 
 # %%
-# Atoms are edges, and to each belongs a filter of its shape. Filters are not the atoms: where atoms overlap, a filter
-# looks away from what its neighbours draw.
+# The atoms are edges, and each encoder filter is similar to its atom. They are not equal: since atoms overlap, a filter
+# compensates for the contributions of neighbouring atoms.
 
 atoms, filters = model.components_, model.encoder_.weights
 alike = np.sum(atoms * filters, axis=1) / np.linalg.norm(atoms, axis=1) / np.linalg.norm(filters, axis=1)
 print(f"correlation of each atom and its filter: median {np.median(alike):.2f}")
 
 # %%
-# What the encoder says and what the search finds, for thirty patches. Both have their zeros: the encoder is too careful
-# with small entries, and the energy lets it be.
+# The right panel compares the predicted codes of thirty patches with the codes of minimum energy. Both have exact
+# zeros. The encoder underestimates small entries.
 
-said = model.set_params(inference="encoder").transform(test[:30])
+predicted = model.set_params(inference="encoder").transform(test[:30])
 found = model.set_params(inference="argmin").transform(test[:30])
 
 figure, axes = plt.subplots(1, 3, figsize=(14, 5), layout="constrained", width_ratios=(4, 4, 3))
 plot_atoms(atoms, (side, side), n_columns=16, ax=axes[0]).set_title("atoms")
 plot_atoms(filters, (side, side), n_columns=16, ax=axes[1]).set_title("filters of the encoder")
-axes[2].plot(said.ravel(), found.ravel(), ".", ms=3)
+axes[2].plot(predicted.ravel(), found.ravel(), ".", ms=3)
 axes[2].axline((0, 0), slope=1, color="grey", lw=0.8)
 axes[2].set(xlabel="entry of the prediction", ylabel="entry of the code", title="thirty patches", aspect="equal")
 plt.show()
 
 # %%
-# Do atoms change because somebody predicts their codes? Atoms of handwritten digits (those of MNIST where they are at
-# hand), learned by sparse coding alone and with an encoder, and matched pair by pair.
+# Does the encoder change the atoms? We learn atoms of handwritten digits (MNIST if available) by sparse coding alone
+# and with an encoder, and match them pair by pair.
 
 digits, _ = load_handwritten_digits()
 digits, side = digits[:5000], int(np.sqrt(digits.shape[1]))

@@ -1,18 +1,19 @@
 r"""
-Rate and distortion: how many numbers does a digit need?
-========================================================
+Rate-distortion curves along the regularization path
+====================================================
 
-A code with few non-zeros is short, and its reconstruction is off. Each :math:`\lambda` of
+The fewer non-zeros a code has, the larger is its reconstruction error. Each :math:`\lambda` of
 
 .. math:: \min_z \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1
 
-is one point of that trade, and `lmbda_path` gives many for little more than the price of the last. Here its curve
-stands beside two others: PCA, which keeps the same directions for all digits, and orthogonal matching pursuit (OMP),
-which picks atoms greedily and fits those that it has picked by least squares.
+gives one point of this trade-off, and `lmbda_path` computes many points at little more than the cost of the last. This
+example compares the resulting curve with those of two other methods: PCA, which uses the same directions for all
+digits, and orthogonal matching pursuit (OMP), which selects atoms greedily and refits the selected ones by least
+squares.
 """
 
 # %%
-# Atoms are learned from some digits, and all methods describe others.
+# Atoms are learned from one part of the digits, and all methods encode the other part.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,20 +29,20 @@ atoms = SparseCoder(128, lmbda=0.2, random_state=0).fit(train).components_
 
 
 def mean_error(reconstruction):
-    """The relative error of the test digits."""
+    """Mean relative error of the test digits."""
     return np.mean(np.linalg.norm(test - reconstruction, axis=1) / np.linalg.norm(test, axis=1))
 
 
 # %%
-# The path: fifteen values of lmbda. Its errors are those of exact L1 codes, which are too small by design; least
-# squares on the atoms that each digit kept undoes that.
+# The path has fifteen values of lmbda. Its errors are those of exact L1 codes, which are shrunk towards zero. A
+# least-squares refit on the active atoms of each digit (``debias``) removes the shrinkage.
 
 path = lmbda_path(test, atoms, np.geomspace(3.0, 0.03, 15))
 refitted = [sparse_encode(test, atoms, lmbda, debias=True) for lmbda in path.lmbdas]
 rates = path.densities * len(atoms)
 
 # %%
-# The others at whole numbers of non-zeros. The path can be asked for those too: ``n_nonzero`` stops it for each digit.
+# The other methods have whole numbers of non-zeros. With ``n_nonzero`` the path stops at such a number for each digit.
 
 sizes = np.arange(1, 25)
 targets = [sparse_encode(test, atoms, n_nonzero=n, debias=True) for n in sizes]
@@ -61,7 +62,7 @@ for name, (rate, error) in curves.items():
     print(f"{name:20} relative error at 5, 10 and 20 numbers per digit: {np.interp([5, 10, 20], rate, error).round(3)}")
 
 # %%
-# And one digit along its path: more and more of it appears as lmbda falls.
+# The right panel shows the reconstruction of one digit along its path. It becomes more accurate as lmbda decreases.
 
 digit, steps = 4, np.arange(0, 14, 2)
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", width_ratios=(3, 2))
@@ -71,8 +72,8 @@ left.set(xlim=(0, max(sizes)), ylim=(0, 0.8), xlabel="non-zeros per digit", ylab
 left.legend()
 
 shown = [test[digit], *(path.codes[step, digit] @ atoms for step in steps)]
-titles = ["digit", *(f"{np.count_nonzero(path.codes[step, digit])} atoms" for step in steps)]
-right.set_title(f"digit {digit} along its path")
+titles = ["digit", *(f"atoms: {np.count_nonzero(path.codes[step, digit])}" for step in steps)]
+right.set_title("one test digit along its path")
 right.axis("off")
 for i, (image, title) in enumerate(zip(shown, titles, strict=True)):
     panel = right.inset_axes((0.25 * (i % 4), 0.5 - 0.5 * (i // 4), 0.22, 0.42))

@@ -1,18 +1,18 @@
 r"""
-Strokes: handwritten digits as sums of few parts
+Non-negative sparse coding of handwritten digits
 ================================================
 
-What is a digit made of? Sparse coding writes each as a sum of few atoms, by minimising
+Sparse coding represents each digit as a sum of a few atoms, by minimising
 
 .. math:: \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1
 
-over all codes z and unit atoms, the rows of D. Most atoms that it finds are strokes: bars, bows and hooks, each
-in its place. Nobody has told it about pens.
+over all codes z and unit-norm atoms, the rows of D. On MNIST most of the learned atoms are strokes: bars, bows and
+hooks, each at a fixed position. On the smaller digits of scikit-learn they are larger parts of digits.
 """
 
 # %%
-# MNIST where it is at hand, of 28 by 28 pixels; otherwise the digits inside scikit-learn, of 8 by 8. One digit in
-# eight is kept aside while atoms are learned.
+# The data are MNIST (28 by 28 pixels) if a copy is available, otherwise the digits of scikit-learn (8 by 8 pixels). One
+# digit in eight is held out.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,17 +30,18 @@ n_train = len(X) * 7 // 8
 train, test = X[:n_train], X[n_train:]
 
 # %%
-# Ink only adds up, so codes are non-negative: a digit may not be a stroke too many minus another. Atoms keep both
-# signs; they may have dark flanks.
+# Ink is additive, so codes are non-negative: a digit cannot be one stroke minus another. Atoms may have both signs, for
+# example dark flanks.
 
 coder = SparseCoder(n_atoms, lmbda=lmbda, positive=True, tol=3e-4, random_state=0).fit(train)
 atoms = coder.components_
 print(f"{n_atoms} atoms of {side} x {side} pixels, lmbda={lmbda}, {coder.n_iter_} passes over {len(train)} digits")
 
 # %%
-# Are codes sparse, and do they explain the digits? There are two ways to count. The share of the squared pixels that is
-# explained compares the error with a blank page. Explained variance compares it with the mean digit, which is harder to
-# beat. L1 makes each code too small; refitted by least squares (``debias``), the same strokes explain a little more.
+# We measure how sparse codes are and how much of the digits they explain, in two ways. The explained share of the
+# squared pixels compares the error with that of a blank image. The explained variance compares it with that of the mean
+# digit, which is a stronger baseline. L1 shrinks the codes; refitted by least squares (``debias``), the same atoms
+# explain a little more.
 
 for name, digits in (("learned from", train), ("others", test)):
     print(name)
@@ -54,7 +55,7 @@ for name, digits in (("learned from", train), ("others", test)):
         )
 
 # %%
-# Are atoms local? Sort the pixels of each by their energy: how many does it take to hold 70 %?
+# To measure how local the atoms are, we count the pixels of each that contain 70 % of its energy.
 
 shares = np.cumsum(-np.sort(-(atoms**2), axis=1), axis=1)
 needed = np.mean(shares < 0.7, axis=1)
@@ -62,7 +63,7 @@ print(f"{np.mean(needed <= 0.35):.0%} of the atoms hold 70 % of their energy in 
 print(f"the median atom holds it in {np.median(needed):.1%} of them")
 
 # %%
-# All atoms, those used most often first.
+# The figure shows all atoms, sorted by how often they are used.
 
 order = np.argsort(-coder.atom_usage_)
 figure, ax = plt.subplots(figsize=(8, 8), layout="constrained")
@@ -70,8 +71,8 @@ plot_atoms(atoms[order], (side, side), ax=ax)
 ax.set_title(f"{n_atoms} atoms")
 
 # %%
-# And one digit as the sum of its strokes, the largest first.
-# Above, each stroke with its coefficient; below, their sum so far.
+# The second figure shows one digit as the sum of its strokes, the largest first. The upper row shows each stroke with
+# its coefficient, the lower row the partial sums.
 
 n_shown = 8
 digit = test[np.flatnonzero(labels[n_train:] == 2)[0]]

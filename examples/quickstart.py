@@ -1,19 +1,21 @@
 r"""
-Strokes of handwritten digits, and what they are good for
-=========================================================
+Quickstart: sparse codes as features for a classifier
+=====================================================
 
-Sparse coding writes each image x as a sum of few atoms, the rows of D, by minimising
+Sparse coding represents each image x as a sum of a few atoms, the rows of D, by minimising
 
 .. math:: E(x, z) = \tfrac12 \|x - zD\|^2 + \lambda \|z\|_1
 
-over the code z, and learns the atoms. This script learns strokes from the digits inside scikit-learn, searches
-:math:`\lambda` by cross-validation in front of a classifier that sees 5, 10 or 20 labels per class, and compares the
-codes with raw pixels, PCA and scikit-learn's own dictionary learning. No download; under a minute on two cores.
+over the code z, and learns the atoms. This script learns strokes from the digits of scikit-learn. It chooses
+:math:`\lambda` by cross-validation of a classifier that is trained with 5, 10 or 20 labels per class. Then it compares
+the codes with raw pixels, PCA and scikit-learn's own dictionary learning. It needs no download, and takes under a
+minute on two cores.
 """
 
 # %%
-# The data: 8 x 8 pixels, divided by 16. A common constant keeps the strokes; standardising each pixel would blow up
-# the ones at the border and break them. The last 600 digits are for testing; dictionaries are learned without labels.
+# The data are images of 8 x 8 pixels, divided by 16. A common factor preserves the strokes; standardising each pixel
+# would amplify those at the border and distort the strokes. The last 600 digits are for testing. Dictionaries are
+# learned without labels.
 
 import time
 import warnings
@@ -38,9 +40,9 @@ X = X / 16
 X_train, X_test, y_train, y_test = X[:-600], X[-600:], labels[:-600], labels[-600:]
 
 # %%
-# Learn the atoms. Ink only adds up, so codes and atoms are non-negative; a small lmbda takes digits apart into strokes,
-# a large one would keep whole digits as atoms. Where scikit-learn has callbacks (1.9 on), its progress bar shows the
-# passes over the data.
+# Learn the atoms. Ink is additive, so codes and atoms are non-negative. A small lmbda decomposes digits into strokes; a
+# large one would give whole digits as atoms. With scikit-learn 1.9 or newer, its progress bar shows the passes over the
+# data.
 
 coder = SparseCoder(64, lmbda=0.05, positive=True, positive_dictionary=True, tol=3e-4, random_state=0)
 try:
@@ -57,7 +59,8 @@ print(
 )
 
 # %%
-# What lmbda does, on test digits: the larger, the fewer atoms per digit, and the less is explained.
+# The effect of lmbda on test digits: the larger it is, the fewer atoms each digit uses, and the less variance they
+# explain.
 
 grid = lmbda_grid(X_train, atoms, n=8)[:6]
 print("lmbda   non-zero   explained variance")
@@ -69,13 +72,14 @@ for lmbda in grid:
     print(f"{lmbda:5.3f}   {100 * (Z != 0).mean():6.1f} %   {100 * explained:16.1f} %")
 
 # %%
-# Few labels. Every method transforms the same pixels, and the same classifier reads the result. Inside the pipeline a
-# grid search chooses lmbda for the sparse coder, and the number of components for PCA. Atoms are learned once, from all
-# training digits, without labels; scikit-learn's learner gets as many atoms and passes, and a search over alpha.
+# Classification with few labels. Every method transforms the same pixels, and the same classifier is trained on the
+# result. A grid search over the pipeline chooses lmbda for the sparse coder, and the number of components for PCA.
+# Atoms are learned once, from all training digits, without labels. scikit-learn's dictionary learning uses the same
+# number of atoms and passes, and its alpha is also chosen by a search.
 
 
 def few_labels(per_class, draw):
-    """Some training rows with their labels, the same number of each class."""
+    """Indices of labelled training rows, the same number for each class."""
     order = np.random.default_rng(draw).permutation(len(X_train))
     return np.concatenate([order[y_train[order] == c][:per_class] for c in range(10)])
 
@@ -134,7 +138,7 @@ for name, by_labels in accuracy.items():
 print("lmbda chosen (median)       " + "".join(f"{np.median(values):14.3f}" for values in chosen.values()))
 
 # %%
-# The atoms, and a few test digits: as they are, reconstructed, and as the strokes that make them up.
+# The figure shows the atoms, and ten test digits: the original, the reconstruction, and the largest strokes in it.
 
 Z = coder.transform(X_test)
 figure, axes = plt.subplots(1, 2, figsize=(13, 6.5), layout="constrained")
