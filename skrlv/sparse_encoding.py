@@ -327,7 +327,7 @@ def lmbda_path(
     See Also
     --------
     sparse_encode : Codes at one lmbda, or to a number of entries or an error.
-    lmbda_grid : Values of lmbda from where codes appear to where they are dense.
+    lmbda_grid : Values of lmbda from the first non-zero codes to dense codes.
 
     References
     ----------

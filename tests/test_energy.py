@@ -207,7 +207,7 @@ def test_limits_of_the_encoder_weight():
     np.testing.assert_allclose(held, energy.encoder(y), atol=1e-6)
 
 
-def test_only_linear_decoders_are_quadratic():
+def test_only_the_squared_error_itself_has_a_gram_matrix():
     energy, y, _ = problem(5)
 
     @dataclass(frozen=True)
@@ -218,8 +218,12 @@ def test_only_linear_decoders_are_quadratic():
     class Other:
         pass
 
-    with pytest.raises(TypeError, match="Gram matrix"):
-        replace(energy, cost=Other()).given(y).quadratic()
+    assert energy.is_quadratic
+    for cost in (Weighted(), Other()):
+        other = replace(energy, cost=cost)
+        assert not other.is_quadratic
+        with pytest.raises(TypeError, match="Gram matrix"):
+            other.given(y).quadratic()
 
 
 def free_energy(atoms, y, lmbda):
@@ -253,7 +257,7 @@ def test_a_weight_without_an_encoder_is_refused():
 
 
 @pytest.mark.parametrize("regularizer", [L1(True), ElasticNet(0.5, True), GroupL1(2, True), L0(True)], ids=str)
-def test_without_a_price_a_negative_code_still_costs_infinity(regularizer):
+def test_a_negative_code_costs_infinity_without_a_penalty_too(regularizer):
     energy, y, z = problem(6, 0.0)
     z[1:] = np.abs(z[1:])
     z[0, 0] = -1.0
