@@ -380,10 +380,10 @@ class _PathRecord:
 
     def add(self, i, rows, x, solution):
         """Put in the solution of the rows x at the i-th lmbda."""
-        tally = tallied(self._energy, x, solution.z)
-        self._counts[i, rows] = tally.counts
-        self._energies[i, rows] = tally.energies(self._lmbdas[i], self._energy.encoder_weight)
-        self._errors[i, rows] = _relative(tally.squares, x)
+        sums = tallied(self._energy, x, solution.z)
+        self._counts[i, rows] = sums.counts
+        self._energies[i, rows] = sums.energies(self._lmbdas[i], self._energy.encoder_weight)
+        self._errors[i, rows] = _relative(sums.squares, x)
         self._solutions[i].add(rows, solution._replace(z=stored(solution.z, self._sparse_output)))
 
     def gathered(self):
