@@ -163,7 +163,7 @@ class Landscape(ABC):
 
 
 def _penalty(lmbda, value):
-    """lmbda R per sample; a code that R forbids costs infinity at lmbda = 0 too, where the product would be NaN."""
+    """lmbda R per sample; a code that R forbids costs infinity at lmbda = 0 too, although the product is NaN."""
     if lmbda:
         return lmbda * value
     xp = namespace(value)

@@ -369,7 +369,7 @@ def lmbda_path(
 
 
 class _PathRecord:
-    """The codes of all rows at each lmbda, and what is measured on them, as blocks of rows come in."""
+    """The codes of all rows at each lmbda and their measurements, filled in a block of rows at a time."""
 
     def __init__(self, energy, lmbdas, X, sparse_output):
         self._energy, self._lmbdas, self._sparse_output = energy, lmbdas, sparse_output
