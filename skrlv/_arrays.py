@@ -1,7 +1,7 @@
-"""Floor 0: which array library, which device, and the primitives that several letters share.
+"""Array libraries, devices, and the primitives that several terms of the energy share.
 
 Everything here follows the Python array API standard, so one definition runs on NumPy, torch and
-any other library that keeps to it.
+any other library that conforms to it.
 """
 
 import math
@@ -11,36 +11,34 @@ import array_api_compat
 import numpy as np
 
 _TORCH_DEVICE = re.compile(r"cuda(:\d+)?|mps|torch:cpu")
-
-
 _NUMPY = array_api_compat.array_namespace(np.empty(0))
 
 
 def namespace(*arrays):
     """The array library that ``arrays`` come from."""
-    if all(type(x) is np.ndarray for x in arrays):  # most are, and asking takes longer than a small operation
+    if all(type(x) is np.ndarray for x in arrays):  # the usual case; a look-up takes longer than a small operation
         return _NUMPY
     return array_api_compat.array_namespace(*arrays)
 
 
 def device(x):
-    """Where the array lives, as its own library says it."""
+    """The device of the array, as its own library names it."""
     return array_api_compat.device(x)
 
 
 def is_numpy(x):
-    """True where the numba kernels may be used."""
+    """Whether x is a NumPy array, which the numba kernels take."""
     return array_api_compat.is_numpy_array(x)
 
 
 def check_device(device):
-    """Refuse a device that no branch of `to_device` knows."""
+    """Refuse a device that `to_device` does not know."""
     if device != "cpu" and not (isinstance(device, str) and _TORCH_DEVICE.fullmatch(device)):
         raise ValueError(f"device={device!r} is not known; use 'cpu' (NumPy), 'cuda', 'cuda:<index>' or 'torch:cpu'.")
 
 
 def to_device(x, device):
-    """A NumPy array as an array on ``device``; NumPy's own for "cpu"."""
+    """A NumPy array as an array on ``device``; unchanged for "cpu"."""
     check_device(device)
     if device == "cpu":
         return x
@@ -52,7 +50,7 @@ def to_device(x, device):
         raise ImportError(f"device={device!r} runs on torch; install it with: pip install 'skrlv[torch]'") from error
     try:
         return torch.as_tensor(np.array(x), device=device.removeprefix("torch:"))
-    except (AssertionError, RuntimeError) as error:  # what torch raises where there is no such device
+    except (AssertionError, RuntimeError) as error:  # raised by torch if there is no such device
         raise ValueError(f"device={device!r} cannot be used on this machine: {error}") from error
 
 
@@ -62,7 +60,7 @@ def to_device_of(x, like):
 
 
 def to_numpy(x):
-    """The array as NumPy's, on the host."""
+    """The array as a NumPy array in the host's memory."""
     return np.asarray(x.detach().cpu() if array_api_compat.is_torch_array(x) else x)
 
 
@@ -72,12 +70,15 @@ def zeros(shape, like):
 
 
 def full(shape, value, like):
-    """One number everywhere, in the library, on the device and of the dtype of ``like``."""
+    """An array filled with one number, in the library, on the device and of the dtype of ``like``."""
     return namespace(like).full(shape, value, dtype=like.dtype, device=array_api_compat.device(like))
 
 
 def aligned(x):
-    """A NumPy array in C order that begins on a cache line, where vectors are read fastest; others as they are."""
+    """A NumPy array in C order that begins on a cache line, from which vectors are read fastest.
+
+    Arrays of other libraries are returned unchanged.
+    """
     if not is_numpy(x) or (x.flags.c_contiguous and x.ctypes.data % 64 == 0):
         return x
     out = empty_aligned(x.size, x.dtype).reshape(x.shape)
@@ -86,12 +87,12 @@ def aligned(x):
 
 
 def as_kernel_takes(x):
-    """A NumPy array in C order that may be written, a copy where it must be: for others numba would compile anew."""
+    """A writable NumPy array in C order, copied only if necessary; numba would compile anew for any other."""
     return np.require(x, requirements=["C", "W"])
 
 
 def empty_aligned(size, dtype):
-    """A vector of NumPy that begins on a cache line."""
+    """An uninitialised NumPy vector that begins on a cache line."""
     dtype = np.dtype(dtype)
     buffer = np.empty(size + 64 // dtype.itemsize, dtype=dtype)
     start = -buffer.ctypes.data % 64 // dtype.itemsize
@@ -99,35 +100,35 @@ def empty_aligned(size, dtype):
 
 
 def shrink(v, t):
-    """Move each entry of v towards zero by t, and to exactly zero where it is nearer than that."""
+    """Move each entry of v towards zero by t; an entry of magnitude at most t becomes exactly zero."""
     xp, t = namespace(v), _array(t, v)
     return v - xp.maximum(xp.minimum(v, t), -t)
 
 
 def soft_threshold(v, t, positive):
-    """`shrink`, or for codes that must be positive the part of v above t."""
+    """`shrink`, or max(v - t, 0) if ``positive``."""
     return v - namespace(v).minimum(v, _array(t, v)) if positive else shrink(v, t)
 
 
 def _array(t, like):
-    """A number as an array: not every library's minimum takes numbers."""
+    """A number as an array, since not every library's minimum takes numbers."""
     return t if hasattr(t, "dtype") else full((), t, like=like)
 
 
 def soft_threshold_vjp(z, dz):
-    """Way back through z = soft_threshold(v, t): the gradient at v, and that at a t of one number per last axis."""
+    """Backward pass of z = soft_threshold(v, t), t with one entry per column -> (gradient in v, gradient in t)."""
     xp = namespace(z)
     dv = xp.where(z != 0, dz, xp.zeros_like(dz))
     return dv, -xp.sum(dv * xp.sign(z), axis=0)
 
 
 def logistic(v):
-    """1 / (1 + exp(-v)), the chance whose log odds are v; never overflows."""
+    """1 / (1 + exp(-v)), the probability whose log odds are v; never overflows."""
     return 0.5 + 0.5 * namespace(v).tanh(0.5 * v)
 
 
 def double(x):
-    """The array in float64, for sums, and for squares that float32 cannot hold."""
+    """The array in float64, for sums and for squares that overflow in float32."""
     xp = namespace(x)
     return xp.astype(x, xp.float64, copy=False)
 
@@ -141,7 +142,7 @@ def sum_per_sample(x):
 def squares_per_sample(x):
     """Sum of squares over all axes but the first, in float64: (n_samples, ...) -> (n_samples,)."""
     xp = namespace(x)
-    flat = xp.reshape(double(x), (x.shape[0], math.prod(x.shape[1:])))  # -1 would refuse no rows
+    flat = xp.reshape(double(x), (x.shape[0], math.prod(x.shape[1:])))  # not -1, which fails for zero rows
     return xp.vecdot(flat, flat)
 
 
@@ -152,6 +153,6 @@ def max_per_sample(x):
 
 
 def per_row(values, like):
-    """Values of shape (n_samples,), shaped to multiply ``like`` of shape (n_samples, ...)."""
+    """Values of shape (n_samples,), reshaped and cast to multiply ``like`` of shape (n_samples, ...)."""
     xp = namespace(like)
     return xp.astype(xp.reshape(values, (-1, *(1,) * (like.ndim - 1))), like.dtype)

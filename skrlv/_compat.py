@@ -1,4 +1,4 @@
-"""Floor 0: the private scikit-learn names used here, and callbacks where scikit-learn has them (1.9 on)."""
+"""The private names of scikit-learn that are used here, and its callbacks (scikit-learn 1.9 and later)."""
 
 from sklearn.base import _fit_context
 from sklearn.utils import _param_validation
@@ -9,7 +9,7 @@ try:
 except ImportError:
 
     class _SilentContext:
-        """A task tree that nobody watches."""
+        """A task tree without callbacks."""
 
         def subcontext(self, **_):
             return self
@@ -21,7 +21,7 @@ except ImportError:
             return False
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in before scikit-learn 1.9: nothing to set, nobody called."""
+        """Stands in for scikit-learn's class before 1.9: there are no callbacks."""
 
         def _init_callback_context(self, **_):
             return _SilentContext()
@@ -33,7 +33,7 @@ def has_callbacks(context):
 
 
 class Interval(_param_validation.Interval):
-    """A range of numbers; True is not one."""
+    """A range of numbers; unlike scikit-learn's it does not contain True and False."""
 
     def is_satisfied_by(self, val):
         return not isinstance(val, bool) and super().is_satisfied_by(val)

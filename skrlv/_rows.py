@@ -27,7 +27,7 @@ class Rows:
     X : array, memory map, or CSR matrix of shape (n_samples, n_features)
         Data; the entries of signals with more axes are taken as rows.
     dtype : dtype or None, default=None
-        Type of the rows that are handed out; None is that of X.
+        Dtype of the rows that are returned; None is the dtype of X.
     """
 
     ndim = 2

@@ -188,7 +188,7 @@ class _Pool:
     """Threads that help in calls: to start some at every call would take longer than a small batch.
 
     What several threads touch here is changed by single calls of C functions, which no interrupt can divide. The locks
-    of `concurrent.futures` are entered by Python code, where an interrupt leaves them locked for ever.
+    of `concurrent.futures` are entered by Python code, in which an interrupt can leave them locked for ever.
     """
 
     def __init__(self):

@@ -1,4 +1,4 @@
-"""Above the roof: the kernels compiled ahead of the first call that matters."""
+"""Compilation of the kernels ahead of their first use."""
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from skrlv.sparse_encoding import lmbda_path, sparse_encode
 
 
 def warmup():
-    """Compile the numba kernels that float32 and float64 data need, or load them where they were compiled before.
+    """Compile the numba kernels for float32 and float64 data, or load them if they were compiled before.
 
-    Where numba's cache can be written, as in the build of a container, later processes load what this compiled.
+    If numba's cache can be written, as in the build of a container, later processes load the compiled kernels.
 
     Returns
     -------

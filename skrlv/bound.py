@@ -1,6 +1,6 @@
-r"""The loss of a variational autoencoder.
+r"""The bound that a variational autoencoder minimises.
 
-There D is not a penalty but the distribution that codes are drawn from, so it is no `Energy`.
+Its D is not a penalty on the code but the distribution that codes are drawn from, so the bound is not an `Energy`.
 
 References
 ----------
@@ -23,7 +23,7 @@ MIN_NOISE = 1e-3  # share of the scale of the data that learned noise does not f
 
 @dataclass(frozen=True, eq=False)
 class VariationalBound:
-    r"""Fuzzy balls of codes on springs.
+    r"""The negative evidence lower bound, with a weight on its KL term.
 
     .. math:: L(y) = \mathbb{E}_{z \sim q(z \mid y)}\, C(y, \mathrm{Dec}(z)) + \beta\, \mathrm{KL}(q(z \mid y), N(0, I))
 
@@ -38,7 +38,7 @@ class VariationalBound:
     cost : Cost
         C.
     beta : float, default=1.0
-        Strength of the spring.
+        Weight of the KL term.
     """
 
     encoder: GaussianNetwork
@@ -47,16 +47,16 @@ class VariationalBound:
     beta: float = 1.0
 
     def loss(self, y, noise):
-        """L per sample, with one draw of the code: noise as `drawn` takes it -> (n_samples,), float64."""
+        """L per sample, estimated with one draw of the code; noise as for `drawn` -> (n_samples,), float64."""
         mean, log_variance = self.encoder(y)
-        spread = self.cost(y, self.decoder(drawn(mean, log_variance, noise)))
-        return spread + self.beta * sum_per_sample(divergence(mean, log_variance))
+        cost = self.cost(y, self.decoder(drawn(mean, log_variance, noise)))
+        return cost + self.beta * sum_per_sample(divergence(mean, log_variance))
 
     def log_weights(self, y, noise):
-        r""":math:`\log p(y, z) - \log q(z \mid y)` of codes that are drawn.
+        r""":math:`\log p(y, z) - \log q(z \mid y)` of drawn codes.
 
-        The noise, (n_draws, n_components), is the same for all rows. Its mean over draws is the evidence lower bound
-        (the ELBO), and :math:`\log` of the mean of its exponential the importance weighted one. Returns
+        The noise, (n_draws, n_components), is the same for all rows. The mean of the log weights over draws is the
+        evidence lower bound (ELBO); the logarithm of the mean weight is the importance-weighted bound. Returns
         (n_draws, n_samples), float64.
         """
         xp = namespace(y)
@@ -73,11 +73,11 @@ class VariationalBound:
 
     @property
     def parameters(self):
-        """The learned arrays of all three, by name."""
+        """The learned arrays of encoder, decoder and cost, by name."""
         return {f"{part}.{name}": value for part in _PARTS for name, value in getattr(self, part).parameters.items()}
 
     def with_parameters(self, parameters):
-        """The same with other parameters, by name."""
+        """The bound with other parameters, given by name."""
         return replace(self, **{part: getattr(self, part).with_parameters(_of(part, parameters)) for part in _PARTS})
 
 
@@ -132,19 +132,20 @@ def _of(part, parameters):
 
 
 def drawn(mean, log_variance, noise):
-    """Codes from balls: noise of N(0, I), of the shape of the codes or the same for all of them."""
+    """Codes drawn from the posteriors, for noise from N(0, I) of the shape of the codes or shared by all rows."""
     return mean + namespace(mean).exp(0.5 * log_variance) * noise
 
 
 def divergence(mean, log_variance):
-    r"""KL of each entry's ball from N(0, 1), :math:`\frac12 (\sigma^2 + \mu^2 - 1 - \log \sigma^2)`, like mean."""
+    r"""KL of each entry's posterior from N(0, 1), :math:`\frac12 (\sigma^2 + \mu^2 - 1 - \log \sigma^2)`."""
     return 0.5 * (namespace(mean).expm1(log_variance) - log_variance + mean**2)
 
 
 def importance_bound(log_weights, n_samples):
-    """Bound on log p(y) from log weights (n_draws, n_rows): the mean over groups of n_samples draws each.
+    """Importance-weighted bound on log p(y), (n_rows,), from log weights of shape (n_draws, n_rows).
 
-    Within a group, the logarithm of the mean weight; one draw per group is the ELBO.
+    The draws are cut into groups of n_samples; the bound is the mean over groups of the logarithm of the mean weight.
+    With one draw per group it is the ELBO.
     """
     xp = namespace(log_weights)
     groups = xp.reshape(double(log_weights), (-1, n_samples, log_weights.shape[1]))

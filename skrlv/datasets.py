@@ -1,4 +1,4 @@
-"""Beside the house: data to try models on. Only `fetch_mnist` may use the network."""
+"""Data to try models on. Only `fetch_mnist` may use the network."""
 
 import os
 from importlib.util import find_spec
@@ -21,20 +21,20 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT
     prefer_skip_nested_validation=True,
 )
 def load_natural_patches(n_patches=10000, patch_size=(12, 12), *, color=False, random_state=None):
-    """Random patches of the two photographs inside scikit-learn. Needs pillow, which comes with the extra [plot].
+    """Random patches of the two photographs that come with scikit-learn. Needs pillow, from the extra [plot].
 
-    Photo and place are drawn uniformly for each patch, so patches may overlap. The photos, a temple in China and a
-    flower, are by the Flickr users danielbuechele and vultilion, under the licence CC BY 2.0; name them where you
-    show patches.
+    Photo and position are drawn uniformly for each patch, so patches may overlap. The photos, a temple in China and a
+    flower, are by the Flickr users danielbuechele and vultilion, under the licence CC BY 2.0; name them if you show
+    patches.
 
     Parameters
     ----------
     n_patches : int, default=10000
-        How many, at least 1.
+        Number of patches, at least 1.
     patch_size : tuple of int, default=(12, 12)
         (height, width) in pixels; the photos have (427, 640).
     color : bool, default=False
-        Whether to keep red, green and blue; otherwise their luminance is taken.
+        Whether to return red, green and blue; otherwise their luminance is returned.
     random_state : int, RandomState instance or None, default=None
         Draws the patches.
 
@@ -52,7 +52,7 @@ def load_natural_patches(n_patches=10000, patch_size=(12, 12), *, color=False, r
 
     See Also
     --------
-    skrlv.preprocessing.PatchWhitener : What patches need before they are coded.
+    skrlv.preprocessing.PatchWhitener : Whitens patches, as is usual before sparse coding.
 
     Examples
     --------
@@ -105,12 +105,12 @@ def _checked_size(patch_size, limits):
 def make_sparse_signals(
     n_samples=1500, n_features=20, n_components=50, *, n_nonzero=3, snr_db=None, positive=False, random_state=None
 ):
-    r"""Signals that are sparse in a dictionary, together with codes and atoms: what a learner should find again.
+    r"""Signals that are sparse in a dictionary, with their codes and atoms: ground truth for dictionary learning.
 
     .. math:: x = zD + \text{noise}, \qquad \|z\|_0 = n_{\text{nonzero}}, \qquad \|d_j\|_2 = 1
 
-    Atoms are uniform directions, the places of the non-zeros are uniform, and their values are standard normal. The
-    sizes are by default those of the synthetic experiment of K-SVD.
+    Atoms are uniform on the sphere, the positions of the non-zeros are uniform, and their values are standard normal.
+    The default sizes are those of the synthetic experiment of K-SVD.
 
     Parameters
     ----------
@@ -121,13 +121,13 @@ def make_sparse_signals(
     n_components : int, default=50
         Number of atoms.
     n_nonzero : int, default=3
-        Atoms per signal, at most n_components.
+        Number of atoms per signal, at most n_components.
     snr_db : float or None, default=None
-        Signal to noise over all signals, 20 log10(norm of signals / norm of noise), in dB; None adds no noise.
+        Signal-to-noise ratio over all signals, 20 log10(norm of signals / norm of noise), in dB; None adds no noise.
     positive : bool, default=False
-        Whether codes are non-negative: the magnitudes of the normal values. Atoms keep both signs.
+        Whether codes are non-negative; their values are then magnitudes of normal ones. Atoms have both signs.
     random_state : int, RandomState instance or None, default=None
-        Draws everything.
+        Draws atoms, codes and noise.
 
     Returns
     -------
@@ -174,22 +174,22 @@ def make_sparse_signals(
 
 
 def fetch_mnist(*, data_home=None):
-    """The handwritten digits of MNIST, from a file at hand or else from openml.org.
+    """The handwritten digits of MNIST, from a local file or else from openml.org.
 
-    A file ``mnist.npz``, or the first ``mnist*.npz``, is looked for in ``data_home``, else in the folder that the
-    environment variable ``SKRLV_DATA`` names, else in scikit-learn's data folder. It holds bytes: either ``X`` and
-    ``y``, or ``x_train``, ``y_train``, ``x_test`` and ``y_test`` as Keras stores them. Where there is none, the digits
+    The file is ``mnist.npz``, or the first ``mnist*.npz``, in ``data_home``; by default in the folder that the
+    environment variable ``SKRLV_DATA`` names, or else in scikit-learn's data folder. It holds bytes: either ``X`` and
+    ``y``, or ``x_train``, ``y_train``, ``x_test`` and ``y_test`` as Keras stores them. If there is none, the digits
     are downloaded from OpenML and kept in that folder as ``mnist.npz``.
 
     Parameters
     ----------
     data_home : path-like or None, default=None
-        Folder to look and to keep the digits in.
+        Folder of the file.
 
     Returns
     -------
     X : array of shape (n_samples, 784)
-        Pixels in 0..1, float32. n_samples is 70,000, training digits first, or what the file has.
+        Pixels in 0..1, float32. n_samples is 70,000, training digits first, or the number in the file.
     y : array of shape (n_samples,)
         Labels 0..9, int64.
 
@@ -217,9 +217,9 @@ def fetch_mnist(*, data_home=None):
 
 
 def load_handwritten_digits():
-    """MNIST where it is at hand, otherwise the small digits inside scikit-learn; never downloads.
+    """MNIST if there is a local file, otherwise the small digits that come with scikit-learn; never downloads.
 
-    At hand means a file that `fetch_mnist` finds or has kept.
+    The file is one that `fetch_mnist` finds or has kept.
 
     Returns
     -------
@@ -254,7 +254,7 @@ def _mnist_file(folder):
 
 
 def _downloaded(folder):
-    """The file that the digits of OpenML were written to."""
+    """Download the digits from OpenML; return the file that now holds them."""
     parser = "pandas" if find_spec("pandas") else "liac-arff"
     try:
         X, y = fetch_openml("mnist_784", version=1, as_frame=False, return_X_y=True, parser=parser, cache=False)

@@ -1,4 +1,4 @@
-r"""Floor 3: the equation, and the equation once the data are given.
+r"""The energy, and the energy as a function of the code alone once the data are given.
 
 .. math:: E(y, z) = C(y, \mathrm{Dec}(z)) + \lambda R(z) + w\, D(z, \mathrm{Enc}(y))
 """
@@ -18,7 +18,7 @@ _SQUARED_ERROR = SquaredError()
 
 
 class Quadratic(NamedTuple):
-    """The smooth part as h - q.z + 1/2 z.G z; after these three no solver needs the data."""
+    """The smooth part as h - q.z + 1/2 z.G z; a solver that has these three needs no data."""
 
     gram: Any  # (n_components, n_components): G
     correlations: Any  # (n_samples, n_components): q
@@ -40,7 +40,7 @@ class Energy:
     encoder : Encoder or None, default=None
         Enc; None leaves the encoder term out.
     encoder_weight : float, default=0.0
-        Weight of D, the squared error between code and prediction; at 0 the prediction plays no part.
+        Weight of D, the squared error between code and prediction; at 0 the prediction is not used.
     cost : Cost, default=SquaredError()
         C.
     """
@@ -55,7 +55,7 @@ class Energy:
     def __post_init__(self):
         if self.encoder is None and self.encoder_weight:
             raise ValueError(f"encoder_weight={self.encoder_weight!r} needs an encoder.")
-        # Python numbers leave the dtype of arrays alone, NumPy's scalars would promote float32.
+        # Python numbers keep the dtype of arrays, NumPy's scalars would promote float32.
         object.__setattr__(self, "lmbda", float(self.lmbda))
         object.__setattr__(self, "encoder_weight", float(self.encoder_weight))
 
@@ -71,16 +71,16 @@ class Energy:
     @property
     def is_quadratic(self):
         """Whether the smooth part is a quadratic in z."""
-        return isinstance(self.decoder, LinearDecoder) and isinstance(self.cost, SquaredError)
+        return isinstance(self.decoder, LinearDecoder) and type(self.cost) is SquaredError
 
     @property
     def has_gram(self):
-        """Whether that quadratic is small enough to write down: a dense dictionary's, not a convolution's."""
+        """Whether the quadratic is small enough to form, as for a dense dictionary; not for a convolution."""
         return self.is_quadratic and isinstance(self.decoder, Dictionary)
 
     @cached_property
     def gram(self):
-        """Curvature of a quadratic smooth part: the decoder's Gram matrix + encoder_weight I."""
+        """Hessian of a quadratic smooth part: the decoder's Gram matrix + encoder_weight I."""
         gram = self.decoder.gram
         if self.encoder_weight:
             eye = namespace(gram).eye(gram.shape[0], dtype=gram.dtype, device=device(gram))
@@ -98,7 +98,7 @@ class Energy:
         return self.decoder.lipschitz * self.cost.curvature + self.encoder_weight
 
     def take(self, rows):
-        """The energy of some of the samples, given by their indices."""
+        """The energy for some of the samples, given by their indices."""
         decoder = self.decoder.take(rows)
         return self if decoder is self.decoder else replace(self, decoder=decoder)
 
@@ -111,13 +111,13 @@ class Energy:
 
 
 class Landscape(ABC):
-    """E(y, .) for a block of rows: all that an inference method sees."""
+    """E(y, .) for a block of rows: the only input of an inference method besides its start."""
 
     energy: Energy
 
     def __call__(self, z):
         """Energy per sample, (n_samples,), float64."""
-        return self.smooth(z) + _price(self.energy.lmbda, self.energy.regularizer(z))
+        return self.smooth(z) + _penalty(self.energy.lmbda, self.energy.regularizer(z))
 
     def prox(self, v, step):
         """argmin over z of 1/2 norm(z - v)^2 + step lmbda R(z)."""
@@ -138,7 +138,7 @@ class Landscape(ABC):
 
     @abstractmethod
     def start(self):
-        """Where a search begins: the prediction, or zero without one."""
+        """The code that a search starts from: the prediction, or zero without one."""
 
     @abstractmethod
     def quadratic(self):
@@ -147,23 +147,23 @@ class Landscape(ABC):
     @property
     @abstractmethod
     def half_norms(self):
-        """The smooth part at a code of zero, where it is a quadratic: (n_samples,), float64."""
+        """The smooth part at a code of zero, if it is quadratic: (n_samples,), float64."""
 
     @abstractmethod
     def on_gram(self):
-        """The landscape walked on the Gram matrix, which is then computed once for all that is asked of it."""
+        """The landscape with gradients through the Gram matrix, which is computed once for all of them."""
 
     @abstractmethod
     def at(self, lmbda):
-        """The landscape at another lmbda; what does not depend on it is shared."""
+        """The landscape at another lmbda; shares all that does not depend on lmbda."""
 
     @abstractmethod
     def take(self, rows):
-        """The landscape of some of the rows, given by their indices."""
+        """The landscape for some of the rows, given by their indices."""
 
 
-def _price(lmbda, value):
-    """lmbda R per sample; what R forbids costs infinity at lmbda = 0 too, where the product would be NaN."""
+def _penalty(lmbda, value):
+    """lmbda R per sample; a code that R forbids costs infinity at lmbda = 0 too, although the product is NaN."""
     if lmbda:
         return lmbda * value
     xp = namespace(value)
@@ -172,7 +172,7 @@ def _price(lmbda, value):
 
 @dataclass(frozen=True, eq=False)
 class DecoderLandscape(Landscape):
-    """A landscape walked by decoding and coming back; for every decoder."""
+    """A landscape evaluated through the decoder: forward for energies, backward for gradients."""
 
     energy: Energy
     y: Any
@@ -191,7 +191,7 @@ class DecoderLandscape(Landscape):
 
     def _slope_of_cost(self, z):
         decoder, cost = self.energy.decoder, self.energy.cost
-        if isinstance(decoder, LinearDecoder):  # the way back to z alone costs half of vjp
+        if isinstance(decoder, LinearDecoder):  # the gradient in z alone costs half of vjp
             return decoder.adjoint(cost.grad(self.y, decoder(z)))
         decoded, tape = decoder.forward(z)
         return decoder.vjp(tape, cost.grad(self.y, decoded))[0]
@@ -231,9 +231,9 @@ class DecoderLandscape(Landscape):
 
 @dataclass(frozen=True, eq=False)
 class GramLandscape(Landscape):
-    """A landscape walked on the Gram matrix, where that is cheaper.
+    """A landscape with gradients through the Gram matrix, if that is cheaper.
 
-    Its value is still that of the decoded code: h - q.z + 1/2 z.G z is a small difference of large terms.
+    Energies are still those of the decoded code: h - q.z + 1/2 z.G z is a small difference of large terms.
     """
 
     energy: Energy

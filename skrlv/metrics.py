@@ -1,4 +1,4 @@
-"""Beside the house: certificates of codes, and the range of lmbda that means something for given data."""
+"""Certificates of codes, and the useful range of lmbda for given data."""
 
 from numbers import Integral
 
@@ -50,9 +50,9 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
 
     Notes
     -----
-    Atoms without a price (all at ``lmbda=0``, else those of weight 0) have no dual to bound with. They add the largest
-    residual of their normal equations, :math:`|c_j| / \|d_j\| \cdot \|x\|`: zero at the minimum and only there, but no
-    bound on the distance to it.
+    Unpenalised atoms (all at ``lmbda=0``, else those of weight 0) give no dual bound. For them the largest residual of
+    their normal equations is added, :math:`|c_j| / \|d_j\| \cdot \|x\|`, which is zero only at the minimum but does
+    not bound the distance to it.
 
     Examples
     --------
@@ -112,10 +112,10 @@ def lmbda_max(X, dictionary):
 
 @validate_params({"n": [Interval(Integral, 2, None, closed="left")]}, prefer_skip_nested_validation=True)
 def lmbda_grid(X, dictionary, n=10):
-    """A decreasing geometric grid of lmbda, from where codes appear to where they are dense.
+    """A decreasing geometric grid of lmbda, from the first non-zero codes to dense codes.
 
-    It starts at the median of `lmbda_max`, where half of the samples have a non-zero, and ends where codes of a
-    sample of the rows, found exactly, hold half as many non-zeros as a least-squares fit would need.
+    It starts at the median of `lmbda_max`, at which half of the samples have a non-zero. It ends at the lmbda at which
+    the exact codes of a subset of the rows have half as many non-zeros as a least-squares fit would need.
 
     Parameters
     ----------

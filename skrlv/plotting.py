@@ -1,26 +1,26 @@
-"""Beside the house: pictures of what was learned. Needs matplotlib, the extra [plot]."""
+"""Pictures of learned models. Needs matplotlib, the extra [plot]."""
 
 import numpy as np
 
 
 def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
-    """Tile atoms, or kernels, as pictures: mid-grey is zero, and each is scaled by its own largest entry.
+    """Draw atoms, or kernels, as tiled pictures: mid-grey is zero, and each is scaled by its own largest entry.
 
     Parameters
     ----------
     atoms : array-like of shape (n_atoms, n_pixels), (n_atoms, height, width) or (n_atoms, height, width, 3)
         For example ``coder.components_``. Three channels are red, green and blue.
     image_shape : tuple of int or None, default=None
-        (height, width) or (height, width, 3) of one atom; not needed where atoms have these axes.
+        (height, width) or (height, width, 3) of one atom; not needed if atoms have these axes.
     n_columns : int or None, default=None
-        Atoms per line; None makes the picture about square.
+        Number of atoms per row of tiles; None makes the picture about square.
     ax : matplotlib.axes.Axes or None, default=None
-        Where to draw; None makes a new figure.
+        Axes to draw on; None makes a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        With the picture.
+        The axes with the picture.
 
     Raises
     ------
@@ -46,26 +46,26 @@ def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
 
 
 def plot_balls(mean, variance, labels=None, *, ax=None):
-    r"""Draw balls of codes in a plane: each as its mean, and the ellipse one standard deviation about it.
+    r"""Draw Gaussian posteriors of codes in a plane: the mean of each, and its ellipse of one standard deviation.
 
     Parameters
     ----------
     mean, variance : array-like of shape (n_samples, 2)
-        Of each ball, for example what ``VariationalAutoencoder.posterior`` gives; some hundreds are best to see.
+        Of each posterior, as from ``VariationalAutoencoder.posterior``; a few hundred of them stay legible.
     labels : array-like of int of shape (n_samples,) or None, default=None
-        Classes, which give the colours; None draws all in one.
+        Classes, which are shown as colours; None draws all in one colour.
     ax : matplotlib.axes.Axes or None, default=None
-        Where to draw; None makes a new figure.
+        Axes to draw on; None makes a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        With the picture.
+        The axes with the picture.
 
     Raises
     ------
     ValueError
-        If the balls are not of two dimensions, or shapes differ.
+        If codes do not have two dimensions, or shapes differ.
 
     Examples
     --------
@@ -83,18 +83,18 @@ def plot_balls(mean, variance, labels=None, *, ax=None):
         )
     labels = np.zeros(len(mean), dtype=int) if labels is None else np.asarray(labels)
     if labels.shape != (len(mean),):
-        raise ValueError(f"labels has shape {labels.shape}, but there are {len(mean)} balls.")
+        raise ValueError(f"labels has shape {labels.shape}, but mean has {len(mean)} rows.")
     ax = ax or plt.subplots()[1]
     colours = plt.get_cmap("tab10")(np.unique(labels, return_inverse=True)[1] % 10)
     width, height = 2.0 * np.sqrt(variance).T
-    balls = EllipseCollection(
+    ellipses = EllipseCollection(
         width, height, np.zeros(len(mean)), units="xy", offsets=mean, offset_transform=ax.transData,
         facecolors=colours * [1, 1, 1, 0.15], edgecolors=colours * [1, 1, 1, 0.8], linewidths=0.5,
     )  # fmt: skip
-    ax.add_collection(balls)
-    ax.scatter(*mean.T, s=1.0, c=colours)  # of balls too small to see
-    reach = np.concatenate([mean - np.sqrt(variance), mean + np.sqrt(variance)])
-    ax.set(xlim=(reach[:, 0].min(), reach[:, 0].max()), ylim=(reach[:, 1].min(), reach[:, 1].max()))
+    ax.add_collection(ellipses)
+    ax.scatter(*mean.T, s=1.0, c=colours)  # for ellipses too small to see
+    ends = np.concatenate([mean - np.sqrt(variance), mean + np.sqrt(variance)])
+    ax.set(xlim=(ends[:, 0].min(), ends[:, 0].max()), ylim=(ends[:, 1].min(), ends[:, 1].max()))
     ax.set_aspect("equal")
     return ax
 
@@ -103,10 +103,10 @@ def _pictures(atoms, image_shape):
     """Atoms as (n_atoms, height, width, n_channels)."""
     shape = atoms.shape[1:] if image_shape is None else tuple(image_shape)
     height, width, n_channels = (*shape, 1) if len(shape) == 2 else shape if len(shape) == 3 else (0, 0, 0)
-    held = (shape, (height, width, n_channels), (height * width * n_channels,))
-    if n_channels not in (1, 3) or atoms.shape[1:] not in held or not atoms.size:
-        asked = "" if image_shape is None else f" of image_shape={image_shape}"
-        raise ValueError(f"atoms of shape {atoms.shape} are not pictures{asked}, of one channel or three.")
+    allowed = (shape, (height, width, n_channels), (height * width * n_channels,))
+    if n_channels not in (1, 3) or atoms.shape[1:] not in allowed or not atoms.size:
+        wanted = "" if image_shape is None else f" of image_shape={image_shape}"
+        raise ValueError(f"atoms of shape {atoms.shape} are not pictures{wanted}, with one or three channels.")
     return atoms.reshape(len(atoms), height, width, n_channels)
 
 

@@ -327,7 +327,7 @@ def lmbda_path(
     See Also
     --------
     sparse_encode : Codes at one lmbda, or to a number of entries or an error.
-    lmbda_grid : Values of lmbda from where codes appear to where they are dense.
+    lmbda_grid : Values of lmbda from the first non-zero codes to dense codes.
 
     References
     ----------
@@ -369,7 +369,7 @@ def lmbda_path(
 
 
 class _PathRecord:
-    """The codes of all rows at each lmbda, and what is measured on them, as blocks of rows come in."""
+    """The codes of all rows at each lmbda and their measurements, filled in a block of rows at a time."""
 
     def __init__(self, energy, lmbdas, X, sparse_output):
         self._energy, self._lmbdas, self._sparse_output = energy, lmbdas, sparse_output
@@ -380,10 +380,10 @@ class _PathRecord:
 
     def add(self, i, rows, x, solution):
         """Put in the solution of the rows x at the i-th lmbda."""
-        tally = tallied(self._energy, x, solution.z)
-        self._counts[i, rows] = tally.counts
-        self._energies[i, rows] = tally.energies(self._lmbdas[i], self._energy.encoder_weight)
-        self._errors[i, rows] = _relative(tally.squares, x)
+        sums = tallied(self._energy, x, solution.z)
+        self._counts[i, rows] = sums.counts
+        self._energies[i, rows] = sums.energies(self._lmbdas[i], self._energy.encoder_weight)
+        self._errors[i, rows] = _relative(sums.squares, x)
         self._solutions[i].add(rows, solution._replace(z=stored(solution.z, self._sparse_output)))
 
     def gathered(self):

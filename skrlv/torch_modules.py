@@ -1,4 +1,4 @@
-"""Annex: a user's own torch modules in the place of encoders, and of the layers of networks."""
+"""A user's own torch modules as encoders, and as layers of networks. Needs torch, the extra [torch]."""
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from skrlv.encoders import Encoder
 
 
 class _LearnedModule:
-    """A module whose parameters are one vector, learned from outside; it runs as in evaluation."""
+    """A module in evaluation mode, whose learned parameters are held in one vector."""
 
     module: Any
     weights: Any
@@ -34,7 +34,7 @@ class _LearnedModule:
         return torch.func.functional_call(self.module, self._parts(weights), (x,))
 
     def _parts(self, weights):
-        """Everything the module holds, by name: what is learned as views of the vector, the rest as it is."""
+        """All parameters and buffers of the module, by name; the learned ones are views of the vector."""
         learned = _learned(self.module)
         views = weights.split([value.numel() for value in learned.values()])
         held = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
@@ -44,16 +44,16 @@ class _LearnedModule:
 
 @dataclass(frozen=True, eq=False)
 class ModuleLayers(_LearnedModule):
-    """A module in the place of dense layers, its gradients by autograd.
+    """A module in place of dense layers, with gradients by autograd.
 
-    The module runs as in evaluation, and parameters that need no gradient stay as they are.
+    The module runs in evaluation mode, and parameters that need no gradient stay fixed.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Rows (n_samples, n_in) -> (n_samples, n_out), or a tuple of parts of that. It is not changed.
+        Rows (n_samples, n_in) -> (n_samples, n_out), or a tuple of its groups of columns. It is not changed.
     weights : tensor of shape (n_weights,)
-        Its parameters that are learned, one after the other, in the order of ``module.parameters()``.
+        The learned parameters, concatenated in the order of ``module.parameters()``.
     """
 
     module: Any
@@ -61,14 +61,14 @@ class ModuleLayers(_LearnedModule):
 
     @classmethod
     def of(cls, module, n_in, n_out, like, name):
-        """The module as it is, on the device and in the dtype of ``like``; ``name`` is the parameter it came by.
+        """The module with its own weights, on the device and in the dtype of ``like``; errors call it ``name``.
 
         Raises
         ------
         TypeError
-            If it is no torch module.
+            If it is not a torch module.
         ValueError
-            If no parameter of it can be learned, or it does not take rows of n_in numbers to n_out finite ones.
+            If it has no parameter to learn, or does not map rows of n_in numbers to rows of n_out finite numbers.
         """
         skeleton, weights = _skeleton(module, like, name)
         layers = cls(skeleton, weights)
@@ -83,13 +83,13 @@ class ModuleLayers(_LearnedModule):
         return out.detach(), (weights, x, out)
 
     def vjp(self, tape, slope):
-        """Way back: gradient at the output -> (gradient at x, {parameter name: gradient})."""
+        """Backward pass: gradient in the output -> (gradient in x, {parameter name: gradient})."""
         weights, x, out = tape
         at_weights, at_x = torch.autograd.grad(out, (weights, x), slope, retain_graph=True)
         return at_x, {"weights": at_weights}
 
     def gradients(self, tape, slope):
-        """What `vjp` says of the parameters alone."""
+        """The gradients of `vjp` in the parameters alone."""
         weights, _, out = tape
         return {"weights": torch.autograd.grad(out, weights, slope, retain_graph=True)[0]}
 
@@ -104,21 +104,21 @@ class ModuleLayers(_LearnedModule):
 
 @dataclass(frozen=True, eq=False)
 class ModuleEncoder(_LearnedModule, Encoder):
-    r"""A torch module as the encoder, its gradients by autograd.
+    r"""A torch module as the encoder, with gradients by autograd.
 
     .. math:: \mathrm{Enc}(y) = \mathrm{module}(y), \quad\text{or}\quad \max(\mathrm{module}(y), 0)
 
-    The module runs as in evaluation: dropout passes everything, batch normalization uses its running means. Parameters
-    that need no gradient stay as they are.
+    The module runs in evaluation mode: dropout is off, batch normalization uses its running statistics. Parameters
+    that need no gradient stay fixed.
 
     Parameters
     ----------
     module : torch.nn.Module
         Rows (n_samples, n_features) -> codes (n_samples, n_components). It is not changed.
     weights : tensor of shape (n_weights,)
-        Its parameters that are learned, one after the other, in the order of ``module.parameters()``.
+        The learned parameters, concatenated in the order of ``module.parameters()``.
     positive : bool, default=False
-        Whether codes are non-negative: what the module gives below zero is cut (`to_module` does not cut).
+        Whether codes are non-negative: negative outputs become zero here, but not in the module of `to_module`.
     """
 
     module: Any
@@ -127,14 +127,14 @@ class ModuleEncoder(_LearnedModule, Encoder):
 
     @classmethod
     def of(cls, module, decoder, *, positive=False):
-        """The module as it is, on the device and in the dtype of the decoder's atoms.
+        """The module with its own weights, on the device and in the dtype of the decoder's atoms.
 
         Raises
         ------
         TypeError
-            If it is no torch module.
+            If it is not a torch module.
         ValueError
-            If no parameter of it can be learned, or it does not take rows of the data to codes of the decoder.
+            If it has no parameter to learn, or does not map rows of the data to codes of the decoder.
         """
         skeleton, weights = _skeleton(module, decoder.atoms, "encoder")
         encoder = cls(skeleton, weights, positive)
@@ -157,7 +157,7 @@ class ModuleEncoder(_LearnedModule, Encoder):
 def _skeleton(module, like, name):
     """-> (a copy of the module to run, its learned parameters as a vector), in the dtype of ``like``."""
     if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"{name}={module!r} must be a torch.nn.Module, one that is made, not its class.")
+        raise TypeError(f"{name}={module!r} must be an instance of torch.nn.Module, not its class.")
     if not _learned(module):
         raise ValueError(f"{name}= is a module without parameters that need a gradient: there is nothing to learn.")
     skeleton = deepcopy(module).to(device="cpu", dtype=like.dtype).eval()
@@ -166,7 +166,7 @@ def _skeleton(module, like, name):
 
 
 def _check(held, x, shape, name):
-    """Refuse a module that does not take x to finite numbers of that shape, which depend on its parameters."""
+    """Refuse a module whose output for x is not finite, of that shape, and a function of its parameters."""
     what = "codes" if name == "encoder" else "data"
     try:
         out = held._run(held.weights.detach().requires_grad_(), x)
@@ -184,5 +184,5 @@ def _check(held, x, shape, name):
 
 
 def _learned(module):
-    """Its parameters that need a gradient, by name."""
+    """The parameters of the module that need a gradient, by name."""
     return {name: value for name, value in module.named_parameters() if value.requires_grad}

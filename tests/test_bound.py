@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 from scipy.stats import multivariate_normal, norm
 
 from skrlv._arrays import to_device, to_numpy
@@ -61,13 +62,13 @@ def test_the_loss_is_that_of_torch_distributions(cost, learn_variance, batch):
 
     bound, (y, noise) = model(cost, learn_variance=learn_variance), batch
     mean, log_variance = map(torch.as_tensor, bound.encoder(y))
-    ball = laws.Normal(mean, torch.exp(0.5 * log_variance))
-    decoded = torch.as_tensor(bound.decoder(to_numpy(mean + ball.scale * torch.as_tensor(noise))))
+    posterior = laws.Normal(mean, torch.exp(0.5 * log_variance))
+    decoded = torch.as_tensor(bound.decoder(to_numpy(mean + posterior.scale * torch.as_tensor(noise))))
     if isinstance(cost, CrossEntropy):
         spread = torch.nn.functional.binary_cross_entropy_with_logits(decoded, torch.as_tensor(y), reduction="none")
     else:
         spread = -laws.Normal(decoded, float(np.exp(0.5 * bound.cost.log_variance))).log_prob(torch.as_tensor(y))
-    apart = laws.kl_divergence(ball, laws.Normal(torch.zeros_like(mean), torch.ones_like(mean)))
+    apart = laws.kl_divergence(posterior, laws.Normal(torch.zeros_like(mean), torch.ones_like(mean)))
     expected = (spread.sum(dim=1) + 0.7 * apart.sum(dim=1)).numpy()
     np.testing.assert_allclose(bound.loss(y, noise), expected, rtol=1e-12)
     np.testing.assert_allclose(variational_slopes(bound, y, noise).losses, expected, rtol=1e-12)
@@ -134,8 +135,8 @@ def test_slopes_do_not_depend_on_the_number_of_threads(batch):
         np.testing.assert_array_equal(gradient, one.gradients[name])
 
 
-def test_a_warm_up_weighs_the_spring(batch):
-    """With the spring off, gradients are those of the cost; half of it lies half way."""
+def test_a_warm_up_weighs_the_kl_term(batch):
+    """Without the KL term, gradients are those of the cost; with half of it they lie half way."""
     bound, (y, noise) = model(CrossEntropy()), batch
     none, half, whole = (variational_slopes(bound, y, noise, warmth=warmth) for warmth in (0.0, 0.5, 1.0))
     free = variational_slopes(model(CrossEntropy(), beta=0.0), y, noise)
@@ -145,12 +146,12 @@ def test_a_warm_up_weighs_the_spring(batch):
     np.testing.assert_array_equal(none.losses, whole.losses)
 
 
-def test_free_bits_take_the_spring_off_where_it_is_slack(batch):
+def test_free_bits_take_off_the_kl_term_of_entries_below_them(batch):
     bound, (y, noise) = model(CrossEntropy()), batch
     apart = variational_slopes(bound, y, noise).divergences
     order = np.argsort(apart)
-    floor = 0.5 * (apart[order[0]] + apart[order[1]])
-    some = variational_slopes(bound, y, noise, free_bits=floor)
+    free_bits = 0.5 * (apart[order[0]] + apart[order[1]])
+    some = variational_slopes(bound, y, noise, free_bits=free_bits)
     none = variational_slopes(bound, y, noise, warmth=0.0)
     whole = variational_slopes(bound, y, noise)
     at = "encoder.biases_1"  # of the means, then of the log variances
@@ -169,14 +170,11 @@ def test_divergence_is_zero_only_at_the_prior():
     assert (apart[(mean != 0) | (variance != 1)] > 0.0).all()
     grid = np.linspace(-40, 40, 400_001)
     law = norm(1.3, np.sqrt(0.4))
-    expected = (
-        np.trapezoid(law.pdf(grid) * (law.logpdf(grid) - norm.logpdf(grid)), grid) if hasattr(np, "trapezoid") else None
-    )
-    if expected is not None:
-        assert divergence(np.array([1.3]), np.array([np.log(0.4)]))[0] == pytest.approx(expected, rel=1e-6)
+    expected = trapezoid(law.pdf(grid) * (law.logpdf(grid) - norm.logpdf(grid)), grid)
+    assert divergence(np.array([1.3]), np.array([np.log(0.4)]))[0] == pytest.approx(expected, rel=1e-6)
 
 
-def test_draws_have_the_law_of_the_ball(rng):
+def test_draws_have_the_distribution_of_the_posterior(rng):
     mean, log_variance = np.array([[1.0, -2.0]]), np.log([[0.25, 4.0]])
     z = drawn(mean, log_variance, rng.normal(size=(200_000, 2)))
     np.testing.assert_allclose(z.mean(axis=0), mean[0], atol=0.02)

@@ -49,12 +49,12 @@ weights = st.sampled_from([0.0, 0.1, 3.0])
 landscape_of = {"decoder": lambda e, y: DecoderLandscape(e, y, e._prediction(y)), "chosen": Energy.given}
 
 
-@pytest.mark.parametrize("road", landscape_of)
+@pytest.mark.parametrize("way", landscape_of)
 @settings(max_examples=25, deadline=None)
 @given(seed=seeds, weight=weights)
-def test_gradient_against_finite_differences(road, seed, weight):
+def test_gradient_against_finite_differences(way, seed, weight):
     energy, y, z = problem(seed, weight)
-    landscape, h = landscape_of[road](energy, y), 1e-5
+    landscape, h = landscape_of[way](energy, y), 1e-5
     for j in range(z.shape[1]):
         step = np.zeros_like(z)
         step[:, j] = h
@@ -137,8 +137,8 @@ def test_the_gram_is_used_where_it_is_cheaper():
     assert isinstance(problem(0, shape=(11, 5))[0].given(np.ones((1, 5))), DecoderLandscape)
 
 
-@pytest.mark.parametrize("road", landscape_of)
-def test_float32_energies_lose_nothing_to_cancellation(road, digits):
+@pytest.mark.parametrize("way", landscape_of)
+def test_float32_energies_lose_nothing_to_cancellation(way, digits):
     """Rows with an offset, nearly reproduced: the energy is a millionth of the half norm."""
     atoms, y = random_dictionary(100, 64).astype(np.float32), (digits[:50] + 100.0).astype(np.float32)
     single = Energy(Dictionary(atoms), L1(), 1e-4, ZeroEncoder((100,)), 1e-9)
@@ -146,16 +146,16 @@ def test_float32_energies_lose_nothing_to_cancellation(road, digits):
     z = coordinate_descent(exact.given(y.astype(np.float64)), tol=1e-3).z.astype(np.float32)
     expected = exact(y.astype(np.float64), z.astype(np.float64))
     assert expected.max() < 1e-5 * 0.5 * np.sum(y.astype(np.float64) ** 2, axis=1).min()
-    np.testing.assert_allclose(landscape_of[road](single, y)(z), expected, rtol=1e-5)
+    np.testing.assert_allclose(landscape_of[way](single, y)(z), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("road", landscape_of)
+@pytest.mark.parametrize("way", landscape_of)
 @pytest.mark.parametrize("scale", [1e-25, 1e25])
-def test_squares_that_float32_cannot_hold(road, scale):
+def test_squares_that_float32_cannot_hold(way, scale):
     energy, y, z = problem(7, 0.0)
     energy = replace(energy, encoder=ZeroEncoder((7,)), encoder_weight=0.2, lmbda=0.3 * scale)
     single = replace(energy, decoder=Dictionary(energy.decoder.atoms.astype(np.float32)))
-    landscape = landscape_of[road](single, (scale * y).astype(np.float32))
+    landscape = landscape_of[way](single, (scale * y).astype(np.float32))
     expected = energy(scale * y, scale * z)
     np.testing.assert_allclose(landscape((scale * z).astype(np.float32)), expected, rtol=1e-5)
     np.testing.assert_allclose(landscape.quadratic().half_norms, 0.5 * np.sum((scale * y) ** 2, axis=1), rtol=1e-6)
@@ -207,7 +207,7 @@ def test_limits_of_the_encoder_weight():
     np.testing.assert_allclose(held, energy.encoder(y), atol=1e-6)
 
 
-def test_only_linear_decoders_are_quadratic():
+def test_only_the_squared_error_itself_has_a_gram_matrix():
     energy, y, _ = problem(5)
 
     @dataclass(frozen=True)
@@ -218,8 +218,12 @@ def test_only_linear_decoders_are_quadratic():
     class Other:
         pass
 
-    with pytest.raises(TypeError, match="Gram matrix"):
-        replace(energy, cost=Other()).given(y).quadratic()
+    assert energy.is_quadratic
+    for cost in (Weighted(), Other()):
+        other = replace(energy, cost=cost)
+        assert not other.is_quadratic
+        with pytest.raises(TypeError, match="Gram matrix"):
+            other.given(y).quadratic()
 
 
 def free_energy(atoms, y, lmbda):
@@ -253,15 +257,15 @@ def test_a_weight_without_an_encoder_is_refused():
 
 
 @pytest.mark.parametrize("regularizer", [L1(True), ElasticNet(0.5, True), GroupL1(2, True), L0(True)], ids=str)
-def test_without_a_price_a_negative_code_still_costs_infinity(regularizer):
+def test_a_negative_code_costs_infinity_without_a_penalty_too(regularizer):
     energy, y, z = problem(6, 0.0)
     z[1:] = np.abs(z[1:])
     z[0, 0] = -1.0
     free = replace(energy, regularizer=regularizer, lmbda=0.0)
     expected = SquaredError()(y, energy.decoder(z))
     expected[0] = np.inf
-    for road in landscape_of.values():
-        np.testing.assert_allclose(road(free, y)(z), expected, rtol=1e-12)
+    for way in landscape_of.values():
+        np.testing.assert_allclose(way(free, y)(z), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("regularizer", [L1(), ElasticNet()], ids=str)
@@ -273,8 +277,8 @@ def test_numpy_scalars_do_not_promote_float32(regularizer):
         assert array.dtype == np.float32
 
 
-def test_a_decoder_without_a_gram_walks_by_decoding_and_is_certified():
-    """A convolution, written as a linear decoder: floors, solvers and certificate hold, the kernels stay away."""
+def test_a_decoder_without_a_gram_matrix_is_solved_by_decoding_and_certified():
+    """A convolution, written as a linear decoder: bounds, solvers and certificate hold, and no numba kernel is used."""
 
     @dataclass(frozen=True, eq=False)
     class Convolution(LinearDecoder):

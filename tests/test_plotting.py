@@ -40,16 +40,16 @@ def test_what_is_no_picture_is_refused(shape, image_shape):
         plot_atoms(np.zeros(shape), image_shape)
 
 
-def test_balls_are_ellipses_of_one_deviation():
+def test_posteriors_are_ellipses_of_one_deviation():
     ax = plot_balls([[0.0, 1.0], [4.0, -2.0]], [[1.0, 4.0], [0.25, 0.0]], labels=["a", "b"])
-    balls, middles = ax.collections
-    np.testing.assert_allclose(middles.get_offsets(), balls.get_offsets())
-    np.testing.assert_allclose(balls.get_offsets(), [[0.0, 1.0], [4.0, -2.0]])
-    np.testing.assert_allclose(balls.get_widths(), [2.0, 1.0])
-    np.testing.assert_allclose(balls.get_heights(), [4.0, 0.0])
+    ellipses, middles = ax.collections
+    np.testing.assert_allclose(middles.get_offsets(), ellipses.get_offsets())
+    np.testing.assert_allclose(ellipses.get_offsets(), [[0.0, 1.0], [4.0, -2.0]])
+    np.testing.assert_allclose(ellipses.get_widths(), [2.0, 1.0])
+    np.testing.assert_allclose(ellipses.get_heights(), [4.0, 0.0])
     assert ax.get_xlim() == (-1.0, 4.5)
     assert ax.get_ylim() == (-2.0, 3.0)
-    assert not np.array_equal(*balls.get_edgecolors()[:2])
+    assert not np.array_equal(*ellipses.get_edgecolors()[:2])
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,6 @@ def test_balls_are_ellipses_of_one_deviation():
         (np.ones((3, 2)),) * 2 + ([1],),
     ],
 )
-def test_balls_that_do_not_fit_are_refused(mean, variance, labels):
+def test_posteriors_of_wrong_shapes_are_refused(mean, variance, labels):
     with pytest.raises(ValueError, match="shape"):
         plot_balls(mean, variance, labels)

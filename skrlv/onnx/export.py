@@ -25,8 +25,8 @@ def to_onnx(estimator, *, dtype=None):
         Fitted. A `PredictiveSparseDecomposition` must have ``inference="encoder"``. Other steps of a Pipeline are
         converted by skl2onnx, which must be installed. A search, such as GridSearchCV, stands for its best estimator.
     dtype : {"float32", "float64"} or None, default=None
-        Type of the input, the codes and all numbers between; None is that of ``components_``, and float32 for a
-        Pipeline.
+        Dtype of the input, the codes and all numbers between; None is the dtype of ``components_``, and float32 for
+        a Pipeline.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def to_onnx(estimator, *, dtype=None):
     model = helper.make_model(
         helper.make_graph(graph.nodes, type(estimator).__name__, *ends, initializer=graph.constants),
         opset_imports=opsets,
-        ir_version=helper.find_min_ir_version_for(opsets),  # the newest is not what every runtime reads
+        ir_version=helper.find_min_ir_version_for(opsets),  # not every runtime reads the newest
         producer_name="skrlv",
     )
     onnx.checker.check_model(model, full_check=True)
