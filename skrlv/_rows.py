@@ -55,9 +55,9 @@ class Rows:
         """The rows with these indices, as an array."""
         return self[chosen]
 
-    def survey(self):
+    def summary(self):
         """The `DataSummary` of all rows."""
-        return _joined(self.map(surveyed))
+        return _joined(self.map(summarize))
 
 
 class DataSummary(NamedTuple):
@@ -84,7 +84,7 @@ class DataSummary(NamedTuple):
         return self.varies and float(mean @ mean) > 0.99 * self.rms**2 * self.total.size
 
 
-def surveyed(x):
+def summarize(x):
     """The `DataSummary` of an array of rows."""
     largest = float(np.abs(x).max())
     squares = float(np.sum((x / (largest or 1.0)) ** 2, dtype=np.float64))

@@ -37,6 +37,7 @@ CONVOLUTIONAL_PARAMETERS: dict[str, list] = {
     "sparse_output": ENCODING_PARAMETERS["sparse_output"],
     "n_jobs": ENCODING_PARAMETERS["n_jobs"],
     "device": [str],
+    "warm_start": ["boolean"],
     "random_state": ["random_state"],
 }
 
@@ -93,6 +94,8 @@ class ConvSparseCoder(ConvolutionalModel):
         share. Never changes the result.
     device : str, default="cpu"
         "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run FISTA on torch.
+    warm_start : bool, default=False
+        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
         Draws the initial kernels, the places of crops, and the batches.
 
@@ -173,6 +176,7 @@ class ConvSparseCoder(ConvolutionalModel):
         sparse_output=False,
         n_jobs=None,
         device="cpu",
+        warm_start=False,
         random_state=None,
     ):
         self.n_components = n_components
@@ -191,6 +195,7 @@ class ConvSparseCoder(ConvolutionalModel):
         self.sparse_output = sparse_output
         self.n_jobs = n_jobs
         self.device = device
+        self.warm_start = warm_start
         self.random_state = random_state
 
     def _energy(self, atoms, lmbda, encoder=None):
@@ -321,6 +326,8 @@ class ConvSparseAutoencoder(ConvolutionalModel):
     device : str, default="cpu"
         "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run the array code on torch, and find codes by FISTA
         from their prediction.
+    warm_start : bool, default=False
+        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
         Draws the initial kernels, the places of crops, and the batches.
 
@@ -391,6 +398,7 @@ class ConvSparseAutoencoder(ConvolutionalModel):
         sparse_output=False,
         n_jobs=None,
         device="cpu",
+        warm_start=False,
         random_state=None,
     ):
         self.n_components = n_components
@@ -411,6 +419,7 @@ class ConvSparseAutoencoder(ConvolutionalModel):
         self.sparse_output = sparse_output
         self.n_jobs = n_jobs
         self.device = device
+        self.warm_start = warm_start
         self.random_state = random_state
 
     def _energy(self, atoms, lmbda, encoder=None):

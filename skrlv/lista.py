@@ -207,7 +207,7 @@ class LISTAEncoder(DictionaryModel):
             raise ValueError("objective='energy' needs no codes=; leave one of them out.")
         return self._fit(X, y, codes=codes)
 
-    def _first_atoms(self, X, survey, rng):
+    def _first_atoms(self, X, summary, rng):
         names = ("n_components", "lmbda", "positive", "n_jobs")
         return SparseCoder(**{name: getattr(self, name) for name in names}, random_state=rng).fit(X).components_
 

@@ -148,7 +148,7 @@ def lmbda_grid(X, dictionary, n=10):
     X, dictionary = check_problem(X, dictionary)
     energy = Energy(Dictionary(dictionary.astype(np.float64)), L1(), 1.0)
     rows = Rows(X)
-    ends = useful_range(energy, sample_rows(rows, rows.survey()).astype(np.float64))
+    ends = useful_range(energy, sample_rows(rows, rows.summary()).astype(np.float64))
     if ends is None:
         raise ValueError("X is orthogonal to every atom of the dictionary, so every code is zero at any lmbda.")
     first, dense = ends

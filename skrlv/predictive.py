@@ -62,6 +62,8 @@ class PredictiveSparseDecomposition(DictionaryModel):
         "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run the array code on torch, and find codes by FISTA.
     n_jobs : int or None, default=None
         Threads; None is all cores of the process, or a joblib worker's share.
+    warm_start : bool, default=False
+        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
         Draws the initial atoms and the batches.
 
@@ -117,7 +119,7 @@ class PredictiveSparseDecomposition(DictionaryModel):
             name: SparseCoder._parameter_constraints[name]
             for name in (
                 "n_components", "lmbda", "positive", "dictionary", "dictionary_init", "max_iter", "batch_size", "tol",
-                "code_tol", "n_jobs", "random_state",
+                "code_tol", "n_jobs", "warm_start", "random_state",
             )
         },
         "encoder_weight": [Interval(Real, 0, None, closed="left")],
@@ -145,6 +147,7 @@ class PredictiveSparseDecomposition(DictionaryModel):
         code_tol="auto",
         device="cpu",
         n_jobs=None,
+        warm_start=False,
         random_state=None,
     ):
         self.n_components = n_components
@@ -162,6 +165,7 @@ class PredictiveSparseDecomposition(DictionaryModel):
         self.code_tol = code_tol
         self.device = device
         self.n_jobs = n_jobs
+        self.warm_start = warm_start
         self.random_state = random_state
 
     def _validate_params(self):
@@ -192,7 +196,7 @@ class PredictiveSparseDecomposition(DictionaryModel):
         return predicted(energy.encoder, y) if predicts(self) else _minimum(energy, y, self._tol)
 
     def _warn_about_fit(self, X):
-        warns_of_offset(self._rows(X).survey())
+        warns_of_offset(self._rows(X).summary())
         warn_of_divergence(self)
 
     @property

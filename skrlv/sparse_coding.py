@@ -11,7 +11,7 @@ from skrlv.energy import Energy
 from skrlv.inference import ROWS_PER_THREAD, code_energies, exact_codes, exact_path, fista_restart
 from skrlv.models.coder import Coder
 from skrlv.models.validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, lasso_energy, resolved_tol, stored
-from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer
+from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer, check_regularizer
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}
 
@@ -26,6 +26,7 @@ _COMMON = {
     "tol": [Interval(Real, 0, None, closed="left")],
     "code_tol": ENCODING_PARAMETERS["code_tol"],
     "sparse_output": ENCODING_PARAMETERS["sparse_output"],
+    "warm_start": ["boolean"],
     "random_state": ["random_state"],
 }
 
@@ -71,6 +72,8 @@ class SparseCoder(Coder):
         Whether `transform` gives a CSR matrix.
     n_jobs : int or None, default=None
         Threads; None is all cores of the process, or a joblib worker's share. Never changes the result.
+    warm_start : bool, default=False
+        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
         Draws the initial atoms and the batches.
 
@@ -145,6 +148,7 @@ class SparseCoder(Coder):
         split_sign=False,
         sparse_output=False,
         n_jobs=None,
+        warm_start=False,
         random_state=None,
     ):
         self.n_components = n_components
@@ -161,6 +165,7 @@ class SparseCoder(Coder):
         self.split_sign = split_sign
         self.sparse_output = sparse_output
         self.n_jobs = n_jobs
+        self.warm_start = warm_start
         self.random_state = random_state
 
     def _energy(self, atoms, lmbda, encoder=None):
@@ -229,6 +234,8 @@ class FISTACoder(Coder):
     device : str, default="cpu"
         "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run the array code on torch. "mps" is not
         supported yet: energies are float64, which it lacks.
+    warm_start : bool, default=False
+        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
         Draws the initial atoms and the batches.
 
@@ -297,6 +304,7 @@ class FISTACoder(Coder):
         code_tol="auto",
         sparse_output=False,
         device="cpu",
+        warm_start=False,
         random_state=None,
     ):
         self.n_components = n_components
@@ -312,12 +320,18 @@ class FISTACoder(Coder):
         self.code_tol = code_tol
         self.sparse_output = sparse_output
         self.device = device
+        self.warm_start = warm_start
         self.random_state = random_state
 
     def _validate_params(self):
         super()._validate_params()
         if isinstance(self.regularizer, Regularizer) and self.positive and not self.regularizer.positive:
             raise ValueError(f"positive=True needs a positive regularizer, got {self.regularizer!r}.")
+
+    def _initial_energy(self, X, rng):
+        energy = super()._initial_energy(X, rng)
+        check_regularizer(energy.regularizer, len(energy.decoder.atoms), like=energy.decoder.atoms)
+        return energy
 
     def _energy(self, atoms, lmbda, encoder=None):
         return Energy(Dictionary(atoms), _regularizer(**self._shape), lmbda)

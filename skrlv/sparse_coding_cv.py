@@ -112,7 +112,11 @@ class SparseCoderCV(SparseCoder):
 
     lmbda = "auto"  # of the equation before one is chosen
     _parameter_constraints = {
-        **{name: rule for name, rule in SparseCoder._parameter_constraints.items() if name != "lmbda"},
+        **{
+            name: rule
+            for name, rule in SparseCoder._parameter_constraints.items()
+            if name not in ("lmbda", "warm_start")
+        },
         "lmbdas": ["array-like", None],
         "cv": ["cv_object"],
     }
@@ -201,6 +205,8 @@ class SparseCoderCV(SparseCoder):
 class _Step(SparseCoder):
     """A fit of which only the score is wanted: the ends of a path are useless on purpose."""
 
+    _warns_of_max_iter = False
+
     def _warn_about_fit(self, X):
         pass
 
@@ -209,7 +215,7 @@ def _grid(energy, X):
     """From the first codes to dense ones; one value where there are no codes at any."""
     decoder = Dictionary(energy.decoder.atoms.astype(np.float64))
     rows = Rows(X)
-    sample = sample_rows(rows, rows.survey())
+    sample = sample_rows(rows, rows.summary())
     ends = useful_range(replace(energy, decoder=decoder), sample.astype(np.float64))
     if ends is None:
         return np.array([energy.lmbda])

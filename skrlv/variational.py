@@ -19,7 +19,7 @@ from skrlv.energy import Energy
 from skrlv.learning import VariationalLearner, VariationalStream
 from skrlv.models.base import LatentVariableModel, rows_per_step
 from skrlv.models.encoder import predicted
-from skrlv.models.validation import refuse_overflow
+from skrlv.models.validation import refuse_extremes
 from skrlv.models.warning import warn_user
 from skrlv.regularizers import StandardNormal
 
@@ -88,6 +88,8 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         one of dense layers.
     device : str, default="cpu"
         "cpu" is NumPy; "cuda", "cuda:1" and "torch:cpu" run the same code on torch.
+    warm_start : bool, default=False
+        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
         Draws the first weights, the rows held out, the batches and the noise.
 
@@ -177,6 +179,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         "encoder": [_MODULE, None],
         "decoder": [_MODULE, None],
         "device": [str],
+        "warm_start": ["boolean"],
         "random_state": ["random_state"],
     }
 
@@ -201,6 +204,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         encoder=None,
         decoder=None,
         device="cpu",
+        warm_start=False,
         random_state=None,
     ):
         self.n_components = n_components
@@ -221,6 +225,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         self.encoder = encoder
         self.decoder = decoder
         self.device = device
+        self.warm_start = warm_start
         self.random_state = random_state
 
     def _validate_params(self):
@@ -302,7 +307,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 
         n_samples, n_features = X.shape
         return VariationalLearner(
-            bound, load, n_samples, origin=n_features * math.log(self._shape.unit), rng=rng,
+            bound, self._state, load, n_samples, origin=n_features * math.log(self._shape.unit), rng=rng,
             batch_size=rows_per_step(self, n_samples), rate=self.learning_rate_init, tol=self.tol,
             patience=self.n_iter_no_change, warmup=self.kl_warmup, free_bits=self.free_bits,
             validation_fraction=self.validation_fraction,
@@ -411,7 +416,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         random_state : int, RandomState instance or None, default=None
             Draws the codes, and the noise.
         noise : bool, default=False
-            Whether to draw the data about their mean as well: with Gaussian noise, or as coins.
+            Whether to draw the data about their mean as well: with Gaussian noise, or as Bernoulli variables.
 
         Returns
         -------
@@ -483,7 +488,8 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 
 def _within_unit_range(X, fitted):
     """Data of Bernoulli variables: refused outside of 0..1, but for rounding, and for little in a fitted model."""
-    least, most = float(X.min()), float(X.max())
+    ends = Rows(X).map(lambda x: (float(x.min()), float(x.max())))
+    least, most = min(low for low, _ in ends), max(high for _, high in ends)
     beyond = max(-least, most - 1.0)
     if beyond <= 0.0:
         return X
@@ -495,7 +501,7 @@ def _within_unit_range(X, fitted):
     if beyond > ROUNDING:
         warn_user(f"X goes from {least:.3g} to {most:.3g}, and is clipped to 0..1.")
     if not sparse.issparse(X):
-        return np.clip(X, 0.0, 1.0)
+        return np.clip(X[:], 0.0, 1.0)
     X = X.copy()
     X.data = np.clip(X.data, 0.0, 1.0)
     return X
@@ -504,12 +510,12 @@ def _within_unit_range(X, fitted):
 def _mean_and_scale(X):
     """The mean row of X, and the root mean square of what is left without it (1 if nothing is)."""
     rows = Rows(X)
-    survey = rows.survey()
-    refuse_overflow(survey, np.float64)
-    mean = survey.total / X.shape[0]
+    summary = rows.summary()
+    refuse_extremes(summary, np.float64)
+    mean = summary.total / X.shape[0]
     squares = sum(rows.map(lambda x: float(np.sum((x - mean) ** 2))))
     unit = math.sqrt(squares / (X.shape[0] * X.shape[1]))
-    if not survey.varies or unit <= 10.0 * np.finfo(np.float64).eps * survey.largest:
+    if not summary.varies or unit <= 10.0 * np.finfo(np.float64).eps * summary.largest:
         unit = 1.0  # nothing is left but rounding
     limit = 0.1 * math.sqrt(float(np.finfo(X.dtype).max))
     if not 1.0 / limit <= unit <= limit:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
-from skrlv._rows import Rows, converts_by_block, sample_rows, surveyed
+from skrlv._rows import Rows, converts_by_block, sample_rows, summarize
 from skrlv._threads import dense, dense_blocks
 
 N_ROWS, N_FEATURES = 1000, 6
@@ -77,7 +77,7 @@ def test_a_file_is_never_held_as_a_whole(dtype, tmp_path):
     rows = Rows(X, np.float64)
     tracemalloc.start()
     try:
-        summary = rows.survey()
+        summary = rows.summary()
         sample_rows(rows, summary)
         rows.map(lambda x: np.isfinite(x).all())
         _, peak = tracemalloc.get_traced_memory()
@@ -105,31 +105,31 @@ def assert_summary(summary, X):
 )
 def test_a_summary_is_that_of_all_rows(few, n_copies):
     X = np.repeat(few, n_copies, axis=0)
-    assert_summary(Rows(X).survey(), X)
-    assert_summary(surveyed(X), X)
+    assert_summary(Rows(X).summary(), X)
+    assert_summary(summarize(X), X)
 
 
 def test_a_summary_of_large_entries_does_not_overflow():
     X = np.array([[3e200, 4e200], [0.0, 0.0]])
-    assert surveyed(X).rms == pytest.approx(2.5e200)
+    assert summarize(X).rms == pytest.approx(2.5e200)
 
 
 def test_an_offset_is_seen():
     X = np.random.default_rng(0).normal(size=(600, 5))
-    assert not Rows(X).survey().is_offset
-    assert Rows(X + 100.0).survey().is_offset
-    assert not Rows(np.full((600, 5), 100.0)).survey().is_offset  # rows that are all the same have no other energy
+    assert not Rows(X).summary().is_offset
+    assert Rows(X + 100.0).summary().is_offset
+    assert not Rows(np.full((600, 5), 100.0)).summary().is_offset  # rows that are all the same have no other energy
 
 
 def test_a_sample_is_spread_over_the_rows_that_are_not_zero(numbers):
     rows = Rows(numbers.astype(np.float64))
-    sample = sample_rows(rows, rows.survey())
+    sample = sample_rows(rows, rows.summary())
     found = numbers[numbers.any(axis=1)]
     assert len(sample) == 256 < len(found)
     np.testing.assert_array_equal(sample[[0, -1]], found[[0, -1]])
     assert sample.any(axis=1).all()
     few = Rows(rows[:40])
-    np.testing.assert_array_equal(sample_rows(few, few.survey()), [row for row in rows[:40] if row.any()])
+    np.testing.assert_array_equal(sample_rows(few, few.summary()), [row for row in rows[:40] if row.any()])
 
 
 def test_what_is_converted_by_block(numbers, tmp_path):

@@ -157,6 +157,14 @@ def rescaled(state, factors):
     }
 
 
+def reordered(state, order):
+    """What `learn_dictionary` keeps, for atoms in another order."""
+    moved = {name: state[name][order] for name in ("ZtY", "usage", "idle", "scale") if name in state}
+    if "ZtZ" in state:
+        moved["ZtZ"] = state["ZtZ"][order][:, order]
+    return state | moved
+
+
 def per_atom(x, factors):
     """x multiplied by one factor per index of its first axis."""
     return x * factors.reshape(-1, *(1,) * (x.ndim - 1))

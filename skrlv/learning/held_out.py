@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 
 from skrlv._threads import row_blocks
-from skrlv.learning.learner import LearningState
 
 ROWS_AT_ONCE = 1024
 
@@ -15,17 +14,19 @@ class HeldOutLearner(ABC):
     ----------
     n_samples : int
         Number of rows.
+    state : LearningState
+        Of earlier passes.
     validation_fraction : float
         Share of the rows to hold out; if it amounts to none, all rows are learned from and evaluated on.
     rng : numpy.random.RandomState
         Draws them.
     """
 
-    def __init__(self, n_samples, *, validation_fraction, rng):
+    def __init__(self, n_samples, state, *, validation_fraction, rng):
         order = rng.permutation(n_samples)
         n_held_out = min(round(validation_fraction * n_samples), n_samples - 1)
         self._learned_from, self._held_out = order[n_held_out:], order[:n_held_out] if n_held_out else order
-        self._kept = LearningState()
+        self._kept = state
 
     @property
     def state(self):

@@ -179,6 +179,8 @@ class VariationalLearner(HeldOutLearner):
     ----------
     bound : VariationalBound
         To begin with.
+    state : LearningState
+        Of earlier passes.
     load : callable
         rows -> y: some rows, on the device.
     n_samples : int
@@ -196,10 +198,10 @@ class VariationalLearner(HeldOutLearner):
     """
 
     def __init__(
-        self, bound, load, n_samples, *, origin, batch_size, rate, tol, patience, warmup, free_bits,
+        self, bound, state, load, n_samples, *, origin, batch_size, rate, tol, patience, warmup, free_bits,
         validation_fraction, rng,
     ):  # fmt: skip
-        super().__init__(n_samples, validation_fraction=validation_fraction, rng=rng)
+        super().__init__(n_samples, state, validation_fraction=validation_fraction, rng=rng)
         self._load, self._given, self._n_samples = load, bound, n_samples
         self._batch_size, self._warmup, self._free_bits = batch_size, warmup, free_bits
         self._noise = rng.standard_normal((len(self._held_out), bound.encoder.n_components))

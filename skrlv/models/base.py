@@ -1,16 +1,18 @@
 """What all models share: fit, transform and the other methods of scikit-learn's interface."""
 
 from abc import ABCMeta, abstractmethod
+from functools import partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
+from skrlv._rows import Rows, converts_by_block
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread, row_blocks
 from skrlv.inference import gather
 from skrlv.learning import LearningState
@@ -36,6 +38,7 @@ class LatentVariableModel(
     device = "cpu"
     n_jobs: int | None = None
     warm_start = False
+    _warns_of_max_iter = True
     _remedy = "Raise code_tol."
     _streams = True  # whether there is a learner of streams
     _mixes_dtypes = False  # whether data may have another dtype than the model, on NumPy
@@ -117,19 +120,22 @@ class LatentVariableModel(
     def _learn(self, learner, dtype, rng, given):
         """Make passes over the data until there is nothing to gain, or max_iter is reached."""
         history = list(self.energy_history_)
-        progress = Progress(self, given, learner)
+        progress, settled = Progress(self, given, learner), False
         try:
             for _ in range(self.max_iter):
                 progress.run_pass(history, rng)
                 if progress.watched:
                     self._keep(learner.energy, learner.state, dtype, history)
-                if progress.end_pass() or learner.settled(history):
+                settled = progress.end_pass() or learner.settled(history)
+                if settled:
                     break
         finally:  # also on KeyboardInterrupt: what the last complete step gave is kept
             self._keep(learner.energy, learner.state, dtype, history)
         progress.end()
-        if learner.complaint:
-            warn_user(learner.complaint, ConvergenceWarning)
+        settled = settled or not self._warns_of_max_iter
+        complaint = learner.complaint or still_falling(history, 0.0 if settled else self.tol)
+        if complaint:
+            warn_user(complaint, ConvergenceWarning)
 
     @available_if(lambda self: self._streams)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -174,7 +180,7 @@ class LatentVariableModel(
         first, rng = not hasattr(self, "n_iter_"), check_random_state(self.random_state)
         learner = self._learner(self._begin(X, rng) if first else self.energy_, rng)
         if learner is not None:
-            spent = learner.step(self._placed(dense(X)))
+            spent = learner.step(self._placed(dense(X[:])))
             self._keep(learner.energy, learner.state, X.dtype, [*self.energy_history_, spent])
             if learner.complaint:
                 warn_user(learner.complaint, ConvergenceWarning)
@@ -346,7 +352,14 @@ class LatentVariableModel(
     def _validated(self, X, reset=False):
         if not reset:
             check_is_fitted(self)
+        if isinstance(X, Rows):  # of a model that holds this one
+            return X
         X, dtype = as_numpy(X), float_dtype(X)
+        if converts_by_block(X):
+            validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
+            X = Rows(X, dtype)
+            X.map(partial(assert_all_finite, input_name="X"))
+            return X
         return canonical(validate_data(self, X, accept_sparse="csr", dtype=dtype, order="C", reset=reset))
 
     def _validated_codes(self, Z, name, n_samples=None):
@@ -363,6 +376,17 @@ class LatentVariableModel(
         return tags
 
 
+def still_falling(history, tol):
+    """What to say if max_iter ended a fit whose mean energy still fell by more than the share tol; None else."""
+    if tol == 0.0 or len(history) < 2 or not history[-2] - history[-1] > tol * abs(history[-2]):
+        return None
+    share = (history[-2] - history[-1]) / abs(history[-2])
+    return (
+        f"Learning stopped after max_iter passes, though the last of {len(history)} still lowered the mean energy by "
+        f"{share:.1%}, more than tol={tol:g}. Raise max_iter, or set tol=0 if so many passes are meant."
+    )
+
+
 def rows_per_step(model, n_samples, auto=ROWS_PER_STEP):
     """The size of a batch; auto is for batch_size="auto"."""
     return min(n_samples, auto) if model.batch_size == "auto" else model.batch_size
@@ -373,6 +397,6 @@ def batches_of(model, X, auto=ROWS_PER_STEP):
     n_samples = X.shape[0]
 
     def load(rows):
-        return model._placed(dense(X if rows.size == n_samples else X[rows]))  # all rows come in their own order
+        return model._placed(dense(X[:] if rows.size == n_samples else X[rows]))  # all rows come in their own order
 
     return {"load": load, "n_samples": n_samples, "batch_size": rows_per_step(model, n_samples, auto), "tol": model.tol}

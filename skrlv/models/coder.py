@@ -89,10 +89,10 @@ class Coder(DictionaryModel):
     def _warn_about_fit(self, X):
         """Warn once if the data or lmbda give codes that are nearly all zero or all dense."""
         rows = self._rows(X)
-        survey = rows.survey()
-        if warns_of_offset(survey):
+        summary = rows.summary()
+        if warns_of_offset(summary):
             return
-        energy, sample = self.energy_, sample_rows(rows, survey)
+        energy, sample = self.energy_, sample_rows(rows, summary)
         complaint = self._complaint(energy, sample) if sample.size else None
         if complaint:
             warn_user(f"With lmbda={self.lmbda_:.3g} nearly all codes are {complaint}. {_advice(energy, sample)}")
@@ -104,7 +104,8 @@ class Coder(DictionaryModel):
             return "zero"
         with one_blas_thread():
             rank = min(self.n_components_, np.linalg.matrix_rank(sample))
-        if _has_a_price(energy) and rank >= 10 and np.median(used) >= 0.9 * rank:
+        few_rows = len(sample) <= rank  # their rank says nothing about the data
+        if _is_sparse(energy) and rank >= 10 and not few_rows and np.median(used) >= 0.9 * rank:
             return "dense"
         return None
 
@@ -115,7 +116,7 @@ def _worst(searches):
     return Solution(np.empty(0), np.max(n_iter, axis=0), np.max(error, axis=0), np.all(converged, axis=0))
 
 
-def _has_a_price(energy):
+def _is_sparse(energy):
     """Whether codes should have fewer non-zeros than the data have dimensions; groups and ridges may have more."""
     regularizer, n_components = energy.regularizer, energy.decoder.atoms.shape[0]
     return isinstance(regularizer, LassoFamily) and regularizer.thresholds(1.0, n_components).any()

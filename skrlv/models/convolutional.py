@@ -80,6 +80,7 @@ class ConvolutionalModel(LinearModel):
             layout = SignalLayout(self._n_axes, self._kernel_size, self.signal_shape)
         else:
             check_is_fitted(self)
+            self._warn_of_frozen()
             layout = self._layout
             layout.refuse_one_signal(X)
         X = listed(X)
@@ -144,7 +145,7 @@ class ConvolutionalModel(LinearModel):
             raise ValueError(f"{name} has {zero.size} zero kernels, the first at index {zero[0]}; remove them.")
         return kernels.reshape(*kernels.shape[: n_axes + 1], n_channels)
 
-    def _first_atoms(self, X, survey, rng):
+    def _first_atoms(self, X, summary, rng):
         windows = self._given_atoms("dictionary_init", X)
         if windows is None:
             windows = drawn_windows(X, self._kernel_size, self.n_components, rng)
@@ -204,9 +205,9 @@ class ConvolutionalModel(LinearModel):
         self.components_ = self._layout.without_channels(self.components_)
 
     def _warn_about_fit(self, X):
-        survey = self._rows(X).survey()
-        mean = float(survey.total.mean()) / survey.n_rows
-        if mean**2 > 0.5 * survey.rms**2 and (survey.varies or (X.reshape(-1)[0] != X).any()):
+        summary = self._rows(X).summary()
+        mean = float(summary.total.mean()) / summary.n_rows
+        if mean**2 > 0.5 * summary.rms**2 and (summary.varies or (X.reshape(-1)[0] != X).any()):
             warn_user(
                 "X is mostly offset: its mean holds over half of its energy, which kernels are then spent on. Remove "
                 "what is constant or slow first, for example by skrlv.preprocessing.LocalContrastNormalizer."

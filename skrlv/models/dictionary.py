@@ -16,12 +16,12 @@ class DictionaryModel(LinearModel):
 
     positive_dictionary = False
 
-    def _first_atoms(self, X, survey, rng):
+    def _first_atoms(self, X, summary, rng):
         rows, spread_out = self._rows(X), isinstance(self.dictionary_init, str)
         if not spread_out and self.dictionary_init is not None:
             return unit_rows(self._given_atoms("dictionary_init", rows))[0]
         n_components = min(rows.shape[1], 256) if self.n_components is None else self.n_components
-        return _drawn_atoms(rows, survey, n_components, spread_out, self.positive_dictionary, rng)
+        return _drawn_atoms(rows, summary, n_components, spread_out, self.positive_dictionary, rng)
 
     def _given_atoms(self, name, X):
         if getattr(self, name) is None:
@@ -41,20 +41,20 @@ class DictionaryModel(LinearModel):
         return state._replace(atoms=atoms), energy
 
 
-def warns_of_offset(survey):
+def warns_of_offset(summary):
     """Whether rows differ little from their mean; warns if so."""
-    if survey.is_offset:
+    if summary.is_offset:
         warn_user(
             "X is almost constant next to its offset: the mean of the rows holds over 99 % of its energy, so the "
             "codes describe the offset. Remove it first, for example X - X.mean(axis=0) or "
             "StandardScaler(with_std=False)."
         )
-    return survey.is_offset
+    return summary.is_offset
 
 
-def _drawn_atoms(rows, survey, wanted, spread_out, positive, rng):
+def _drawn_atoms(rows, summary, wanted, spread_out, positive, rng):
     """Random rows as unit atoms, or those of more rows that k-means++ finds; random directions where rows run out."""
-    usable = np.flatnonzero(survey.positive if positive else survey.nonzero)
+    usable = np.flatnonzero(summary.positive if positive else summary.nonzero)
     drawn = rows.take(np.sort(rng.permutation(usable)[: wanted * (_DRAWN_PER_ATOM if spread_out else 1)]))
     if positive:
         drawn = np.maximum(drawn, 0.0)

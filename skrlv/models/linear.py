@@ -6,10 +6,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import check_device, to_device, to_numpy
-from skrlv._rows import Rows, surveyed
+from skrlv._rows import Rows, summarize
 from skrlv.encoders import packed, unpacked
+from skrlv.learning import reordered
 from skrlv.models.base import LatentVariableModel
-from skrlv.models.validation import refuse_overflow
+from skrlv.models.validation import refuse_extremes
 from skrlv.models.warning import warn_user
 
 
@@ -23,7 +24,7 @@ class LinearModel(LatentVariableModel):
     _frozen: tuple[str, ...] = ("positive",)
     _has_encoder = False
     _squares_in_dtype = False  # whether learning multiplies data in their own dtype
-    _rows = Rows
+    _rows = Rows  # reads X block by block
 
     @abstractmethod
     def _energy(self, atoms, lmbda, encoder=None):
@@ -34,7 +35,7 @@ class LinearModel(LatentVariableModel):
         """Return the atoms of that parameter, checked against X and the other parameters; None if there are none."""
 
     @abstractmethod
-    def _first_atoms(self, X, survey, rng):
+    def _first_atoms(self, X, summary, rng):
         """Return atoms to start from, of unit norm."""
 
     @abstractmethod
@@ -42,7 +43,7 @@ class LinearModel(LatentVariableModel):
         """Move the atoms: -> (state, energy); whole says that the batch holds all rows."""
 
     def _warn_about_first_batch(self, X):
-        if isinstance(self.lmbda, str) and not abs(X).max():
+        if isinstance(self.lmbda, str) and not self._rows(X).summary().largest:
             warn_user(
                 f"The first batch is all zeros, so lmbda={self.lmbda!r} has no scale to go by: it stays "
                 f"{self.lmbda_:.3g} for the whole stream."
@@ -59,18 +60,19 @@ class LinearModel(LatentVariableModel):
         check_device(self.device)
 
     def _initial_energy(self, X, rng):
-        survey = self._rows(X).survey()
-        refuse_overflow(survey, X.dtype if self._squares_in_dtype else np.float64)
+        summary = self._rows(X).summary()
+        refuse_extremes(summary, X.dtype if self._squares_in_dtype else np.float64)
         if self.dictionary is not None and self.dictionary_init is not None:
             raise ValueError(
                 "Pass either dictionary= (fixed atoms) or dictionary_init= (where learning starts), not both."
             )
         self._shape = {name: getattr(self, name) for name in self._frozen}
-        self._data_unit = survey.rms or 1.0
+        self._at_fit = {"lmbda": self.lmbda, "n_components": self.n_components, **self._shape}
+        self._data_unit = summary.rms or 1.0
         atoms = self._given_atoms("dictionary", X)
-        lmbda = _unit_of_lmbda(survey, atoms) if self.lmbda == "auto" else float(self.lmbda)
+        lmbda = _unit_of_lmbda(summary, atoms) if self.lmbda == "auto" else float(self.lmbda)
         if atoms is None:
-            atoms = self._first_atoms(X, survey, rng)
+            atoms = self._first_atoms(X, summary, rng)
         return self._energy(to_device(atoms, self.device), lmbda)
 
     def _store(self, energy, dtype):
@@ -79,6 +81,52 @@ class LinearModel(LatentVariableModel):
         self.lmbda_ = energy.lmbda
         if self._has_encoder:
             self._encoder = packed(energy.encoder.mapped(lambda value: to_numpy(value).astype(dtype)))
+
+    def _validated(self, X, reset=False):
+        X = super()._validated(X, reset)
+        if not reset:
+            self._warn_of_frozen()
+        return X
+
+    def _warn_of_frozen(self):
+        """Warn, once, of parameters that were set after `fit` and have no effect."""
+        now = {name: getattr(self, name) for name in self._at_fit}
+        changed = [
+            name for name, value in now.items() if value is not self._at_fit[name] and value != self._at_fit[name]
+        ]
+        if changed:
+            self._at_fit = now
+            warn_user(f"{', '.join(changed)} changed since fit, which has no effect on a fitted model: call fit again.")
+
+    def reorder(self, order=None):
+        """Put the atoms in another order, with all that was learned about them, so that a stream can go on.
+
+        Parameters
+        ----------
+        order : array-like of int of shape (n_components,) or None, default=None
+            Where each atom comes from; None sorts them by use, the most used first.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If order is no permutation, or None where atoms were given.
+        """
+        check_is_fitted(self)
+        if self._has_encoder:
+            raise TypeError("The entries of an encoder's codes keep their order.")
+        if order is None:
+            order = np.argsort(-self.atom_usage_, kind="stable")
+        order = np.asarray(order)
+        if order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(self.n_components_)):
+            raise ValueError(f"order must be a permutation of 0..{self.n_components_ - 1}.")
+        self._state = self._state._replace(atoms=reordered(self._state.atoms, order))
+        self.components_ = self.components_[order]
+        return self
 
     @property
     def energy_(self):
@@ -119,14 +167,14 @@ class LinearModel(LatentVariableModel):
     def _of_atoms(self, name):
         check_is_fitted(self)
         if name not in self._state.atoms:
-            raise AttributeError("No atoms were learned: they were given.")
+            raise AttributeError("These atoms were given, or learned by another estimator.")
         return self._state.atoms[name]
 
 
-def _unit_of_lmbda(survey, atoms):
+def _unit_of_lmbda(summary, atoms):
     """1.2 x the root mean square of the entries of X, x the rms norm of given atoms (Mairal et al. 2010)."""
-    return 1.2 * (survey.rms or 1.0) * (1.0 if atoms is None else _rms_norm(atoms.reshape(len(atoms), -1)))
+    return 1.2 * (summary.rms or 1.0) * (1.0 if atoms is None else _rms_norm(atoms.reshape(len(atoms), -1)))
 
 
 def _rms_norm(rows):
-    return surveyed(rows).rms * np.sqrt(rows.shape[1])
+    return summarize(rows).rms * np.sqrt(rows.shape[1])

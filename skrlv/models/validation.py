@@ -1,5 +1,6 @@
 """Checks of what users pass in: data of any container, atoms and codes that fit each other, tolerances."""
 
+import math
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,6 +14,8 @@ from skrlv.encoders import ZeroEncoder
 from skrlv.energy import Energy
 from skrlv.models.containers import as_numpy, canonical, float_dtype
 from skrlv.regularizers import L1
+
+SMALLEST_SQUARE = 1e4  # of the largest entry, times the smallest normal number: a share of it still has digits
 
 LASSO_PARAMETERS: dict[str, list] = {
     "lmbda": [Interval(Real, 0, None, closed="left")],
@@ -91,9 +94,14 @@ def decreasing(lmbdas):
     return -np.sort(-grid.astype(np.float64))
 
 
-def refuse_overflow(survey, dtype):
-    """Refuse data whose sums of squares that dtype cannot hold."""
-    if survey.largest > np.sqrt(np.finfo(dtype).max / max(1, survey.n_rows * survey.total.size)):
+def refuse_extremes(summary, dtype):
+    """Refuse data whose sums of squares overflow in that dtype, or whose squares vanish."""
+    if 0.0 < summary.largest < math.sqrt(SMALLEST_SQUARE * float(np.finfo(dtype).tiny)):
         raise ValueError(
-            f"X has entries of magnitude {survey.largest:.0e}, whose squares overflow. Divide X by a constant first."
+            f"X has no entries above a magnitude of {summary.largest:.0e}, whose squares vanish. Multiply X by a "
+            "constant first."
+        )
+    if summary.largest > np.sqrt(np.finfo(dtype).max / max(1, summary.n_rows * summary.total.size)):
+        raise ValueError(
+            f"X has entries of magnitude {summary.largest:.0e}, whose squares overflow. Divide X by a constant first."
         )
