@@ -167,15 +167,15 @@ def test_an_update_keeps_every_reconstruction_as_it_rescales(positive, rng):
 def test_without_normalisation_the_atoms_grow_and_the_codes_vanish(digits):
     """Why columns are normalised: the plain minimiser over atoms escapes along (cW, z / c)."""
     atoms, y = unit_rows(digits[:20])[0], digits[:300]
-    norms, prices = [], []
+    norms, penalties = [], []
     for _ in range(5):
         z = coordinate_descent(Energy(Dictionary(atoms), L1(), 0.3).given(y)).z
         norms.append(np.linalg.norm(atoms))
-        prices.append(np.abs(z).sum())
+        penalties.append(np.abs(z).sum())
         used = z.any(axis=0)
         atoms = np.where(used[:, None], np.linalg.lstsq(z, y, rcond=None)[0], atoms)
     assert (np.diff(norms) > 0.0).all()
-    assert (np.diff(prices) < 0.0).all()
+    assert (np.diff(penalties) < 0.0).all()
 
 
 def test_unused_atoms_become_the_worst_reconstructed_samples(rng):
@@ -233,7 +233,7 @@ def test_a_step_forgets_as_it_says(digits):
 
 @pytest.mark.parametrize("positive", [False, True])
 def test_atoms_that_coincide_give_way(positive, rng):
-    """Signed codes cannot tell an atom from its opposite, non-negative ones can."""
+    """To signed codes an atom is the same as its opposite, to non-negative ones it is not."""
     atoms = np.eye(6)[[0, 0, 1, 1]]
     atoms[3] *= -1.0
     y = np.vstack([rng.normal(size=(40, 6)), 9.0 * np.eye(6)[[4]], 7.0 * np.eye(6)[[5]]])
