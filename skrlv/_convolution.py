@@ -18,26 +18,26 @@ _MOST_ENTRIES = 2**21  # of a matrix of windows, so that memory is bounded whate
 
 def correlate(x, kernels):
     """The inner product of each kernel with the signal at each position where it fits: signals -> maps."""
-    where = positions(x.shape[1:-1], kernels)
+    n_positions = positions(x.shape[1:-1], kernels)
     if _is_large(kernels):
-        return _by_fft(x, kernels, x.shape[1:-1], where, forward=False)
+        return _by_fft(x, kernels, x.shape[1:-1], n_positions, forward=False)
     weights, parts = _flat(kernels).T, []
-    for rows in _slabs(x, kernels.shape[1:], where[0]):
-        parts.append(_windows(x, kernels.shape[1:-1], rows, where) @ weights)
+    for rows in _slabs(x, kernels.shape[1:], n_positions[0]):
+        parts.append(_windows(x, kernels.shape[1:-1], rows, n_positions) @ weights)
     return namespace(x).concat(parts, axis=1)
 
 
 def convolve(z, kernels):
     """The sum of the full convolutions of each map with its kernel: maps -> signals."""
-    where, kernel, n_channels = z.shape[1:-1], kernels.shape[1:-1], kernels.shape[-1]
-    spatial = tuple(p + k - 1 for p, k in zip(where, kernel, strict=True))
+    n_positions, kernel, n_channels = z.shape[1:-1], kernels.shape[1:-1], kernels.shape[-1]
+    spatial = tuple(p + k - 1 for p, k in zip(n_positions, kernel, strict=True))
     if _is_large(kernels):
         return _by_fft(z, kernels, spatial, spatial, forward=True)
     out, weights = zeros((z.shape[0], *spatial, n_channels), like=z), _flat(kernels)
-    for rows in _slabs(z, kernels.shape[1:], where[0]):
+    for rows in _slabs(z, kernels.shape[1:], n_positions[0]):
         taps = z[:, rows, ...] @ weights
         for i, offset in enumerate(_offsets(kernel)):
-            out[_window(offset, rows, where)] += taps[..., i * n_channels : (i + 1) * n_channels]
+            out[_window(offset, rows, n_positions)] += taps[..., i * n_channels : (i + 1) * n_channels]
     return out
 
 

@@ -95,7 +95,7 @@ class Layers:
         return self.forward(x)[0]
 
     def forward(self, x):
-        """Run the layers: x -> (out, tape), where `vjp` takes the tape."""
+        """Run the layers: x -> (out, tape for `vjp`)."""
         activation, tape = BENDS[self.activation][0], [x]
         *hidden, last = zip(self.weights, self.biases, strict=True)
         for layer in hidden:

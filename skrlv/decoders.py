@@ -23,7 +23,7 @@ class Decoder(ABC):
 
     @abstractmethod
     def forward(self, z):
-        """Decode: z -> (y, tape), where `vjp` takes the tape."""
+        """Decode: z -> (y, tape for `vjp`)."""
 
     @abstractmethod
     def vjp(self, tape, dy):
@@ -208,14 +208,14 @@ class ConvolutionalDictionary(SumOfAtoms):
 
 @dataclass(frozen=True, eq=False)
 class MaskedDecoder(LinearDecoder):
-    r"""Another linear decoder where data were observed, :math:`\mathrm{Dec}(z) = m \odot \mathrm{Dec}'(z)`.
+    r"""Another linear decoder, restricted to observed entries, :math:`\mathrm{Dec}(z) = m \odot \mathrm{Dec}'(z)`.
 
     Parameters
     ----------
     decoder : LinearDecoder
         Dec'.
     mask : array, of the shape of the data or, with one sample, for all of them
-        1 where data were observed, 0 where they are missing; missing data must be set to 0.
+        1 for observed entries, 0 for missing ones; missing data must be set to 0.
     """
 
     decoder: LinearDecoder

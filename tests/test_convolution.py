@@ -23,7 +23,7 @@ N = 3
 
 
 @pytest.fixture(params=["products", "fft"])
-def road(request, monkeypatch):
+def method(request, monkeypatch):
     monkeypatch.setattr(_convolution, "MOST_TAPS", 10**9 if request.param == "products" else 0)
     return request.param
 
@@ -46,7 +46,7 @@ def as_matrix(decoder):
 
 
 @in_every_shape
-def test_it_is_the_sum_of_full_convolutions(shape, road, rng):
+def test_it_is_the_sum_of_full_convolutions(shape, method, rng):
     decoder = dictionary(shape, rng)
     z, _ = draw(decoder, rng)
     for code, signal in zip(z, decoder(z), strict=True):
@@ -56,7 +56,7 @@ def test_it_is_the_sum_of_full_convolutions(shape, road, rng):
 
 
 @in_every_shape
-def test_adjoint_is_the_transpose(shape, road, rng):
+def test_adjoint_is_the_transpose(shape, method, rng):
     decoder = dictionary(shape, rng)
     z, r = draw(decoder, rng)
     assert decoder.adjoint(r).shape == z.shape
@@ -64,7 +64,7 @@ def test_adjoint_is_the_transpose(shape, road, rng):
 
 
 @in_every_shape
-def test_vjp_is_the_derivative(shape, road, rng):
+def test_vjp_is_the_derivative(shape, method, rng):
     decoder = dictionary(shape, rng)
     z, dy = draw(decoder, rng)
     moves = rng.standard_normal(decoder.kernels.shape)
@@ -99,7 +99,7 @@ def test_large_signals_go_slab_by_slab(monkeypatch, rng):
 
 @in_every_shape
 @pytest.mark.parametrize("positive", [False, True])
-def test_fista_finds_the_codes_of_the_dense_matrix(shape, positive, road, rng):
+def test_fista_finds_the_codes_of_the_dense_matrix(shape, positive, method, rng):
     decoder = dictionary(shape, rng)
     _, y = draw(decoder, rng)
     lmbda = 0.3 * float(np.abs(decoder.adjoint(y)).max())
@@ -114,7 +114,7 @@ def test_fista_finds_the_codes_of_the_dense_matrix(shape, positive, road, rng):
 
 
 @in_every_shape
-def test_float32_stays(shape, road, rng):
+def test_float32_stays(shape, method, rng):
     exact = dictionary(shape, rng)
     decoder = ConvolutionalDictionary(exact.kernels.astype(np.float32), exact.spatial_shape)
     z, r = (x.astype(np.float32) for x in draw(decoder, rng))
@@ -125,7 +125,7 @@ def test_float32_stays(shape, road, rng):
 
 @in_every_shape
 @pytest.mark.parametrize("library", ["array_api_strict", "torch"])
-def test_on_other_array_libraries(library, shape, road, rng):
+def test_on_other_array_libraries(library, shape, method, rng):
     place = pytest.importorskip(library).asarray
     decoder = dictionary(shape, rng)
     z, r = draw(decoder, rng)
@@ -141,3 +141,18 @@ def test_on_other_array_libraries(library, shape, road, rng):
 def test_kernels_that_do_not_fit_are_refused(spatial, kernel):
     with pytest.raises(ValueError, match="do not fit"):
         ConvolutionalDictionary(np.ones((2, *kernel, 1)), spatial)
+
+
+@in_every_shape
+@pytest.mark.parametrize("exponent", [-400, -40, 400])
+def test_no_bit_depends_on_the_unit_and_nothing_of_the_caller_is_written(shape, exponent, method, rng):
+    decoder, unit = dictionary(shape, rng), 2.0**exponent
+    z, r = draw(decoder, rng)
+    few = z * (rng.random(z.shape) < 0.005)  # codes that are added up kernel by kernel
+    for array in (decoder.kernels, z, r, few):
+        array.flags.writeable = False
+    np.testing.assert_array_equal(decoder(unit * z), unit * decoder(z))
+    np.testing.assert_array_equal(decoder(unit * few), unit * decoder(few))
+    np.testing.assert_array_equal(decoder.adjoint(unit * r), unit * decoder.adjoint(r))
+    gradients = [decoder.vjp(z, dy)[1]["kernels"] for dy in (r, unit * r)]
+    np.testing.assert_array_equal(gradients[1], unit * gradients[0])

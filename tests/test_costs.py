@@ -50,7 +50,7 @@ def test_no_slope_changes_faster_than_the_curvature(cost, rng):
     assert change.max() >= cost.curvature * 0.99  # the bound is tight
 
 
-def test_cross_entropy_is_minus_the_log_likelihood_of_coins(rng):
+def test_cross_entropy_is_minus_the_log_likelihood_of_bernoulli_data(rng):
     a, b = (rng.uniform(size=(5, 8)) < 0.5).astype(float), 4.0 * rng.normal(size=(5, 8))
     np.testing.assert_allclose(CrossEntropy()(a, b), -bernoulli.logpmf(a, expit(b)).sum(axis=1), rtol=1e-12)
 
@@ -68,7 +68,7 @@ def test_cross_entropy_of_any_log_odds_is_finite(dtype, device):
     np.testing.assert_allclose(slope, [[0, 0, 0.5, 0, -0.5, 0, 0]], atol=1e-6)
 
 
-def test_codes_of_least_cross_entropy(rng):
+def test_codes_of_minimum_cross_entropy(rng):
     """Sparse codes of black and white pictures: FISTA's fixed point meets the conditions of the minimum."""
     atoms, X = rng.normal(size=(12, 30)), (rng.uniform(size=(8, 30)) < 0.5).astype(float)
     energy = Energy(Dictionary(atoms), L1(), 1.5, cost=CrossEntropy())
@@ -104,3 +104,20 @@ def test_what_is_expected_of_a_decoded_code():
     b = np.array([[-1.0, 0.0, 2.0]])
     np.testing.assert_allclose(CrossEntropy().expected(b), expit(b), rtol=1e-12)
     np.testing.assert_array_equal(SquaredError().expected(b), b)
+
+
+@every_cost
+def test_nothing_of_the_caller_is_written(cost, rng):
+    a, b = rng.uniform(size=(4, 6)), rng.normal(size=(4, 6))
+    a.flags.writeable = b.flags.writeable = False
+    costs = cost(a, b)
+    costs.flags.writeable = False
+    cost.grad(a, b)
+    cost.expected(b)
+    cost.gradients(a, costs)
+
+
+@pytest.mark.parametrize("exponent", [-400, 400])
+def test_squared_error_has_the_squared_unit_of_the_data(exponent, rng):
+    a, b, unit = rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), 2.0**exponent
+    np.testing.assert_array_equal(SquaredError()(unit * a, unit * b), SquaredError()(a, b) * unit * unit)

@@ -134,6 +134,17 @@ def test_no_bit_of_codes_or_gradients_depends_on_the_unit_of_the_data(encoder, d
             np.testing.assert_array_equal(gradient * dtype(other.scales(unit, unit)[name]), gradients[name])
 
 
+@pytest.mark.parametrize("encoder", ALL)
+def test_nothing_of_the_caller_is_written(encoder, rng):
+    encoder, (y, dz) = encoder.mapped(np.copy), (rng.standard_normal((N, width)) for width in (M, K))
+    arrays = [value for value in vars(encoder).values() if isinstance(value, np.ndarray)]
+    for array in (y, dz, *arrays):
+        array.flags.writeable = False
+    z, tape = encoder.forward(y)
+    z.flags.writeable = False
+    encoder.vjp(tape, dz)
+
+
 @pytest.mark.parametrize("positive", [False, True])
 def test_sums_over_entries_do_not_overflow(positive):
     """HyperLISTA's thresholds are sums of errors, which float32 may hold though it does not hold the sums."""

@@ -1,4 +1,4 @@
-"""Dense layers: what they compute, the way back by finite differences and by autograd, on every array library."""
+"""Dense layers: outputs, gradients by finite differences and by autograd, on every array library."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_layers_are_those_of_scikit_learn(activation, rng):
 
 
 @every_activation
-def test_the_way_back_by_finite_differences(activation, rng):
+def test_gradients_by_finite_differences(activation, rng):
     layers, x, slope = drawn(activation, rng), rng.normal(size=(6, 5)), rng.normal(size=(6, 3))
     dx, gradients = layers.vjp(layers.forward(x)[1], slope)
 
@@ -45,7 +45,7 @@ def test_the_way_back_by_finite_differences(activation, rng):
 
 
 @every_activation
-def test_the_way_back_by_autograd(activation, rng):
+def test_gradients_by_autograd(activation, rng):
     torch = pytest.importorskip("torch")
     layers, x, slope = drawn(activation, rng), rng.normal(size=(6, 5)), rng.normal(size=(6, 3))
     dx, gradients = layers.vjp(layers.forward(x)[1], slope)
@@ -75,7 +75,7 @@ def test_torch_gives_the_same_in_the_dtype_of_the_data(activation, dtype, rng):
         np.testing.assert_allclose(gradient, to_numpy(their_gradients[name]), rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_alone_are_those_of_the_way_back(rng):
+def test_gradients_of_parameters_alone_are_those_of_vjp(rng):
     layers, x, slope = drawn("tanh", rng), rng.normal(size=(6, 5)), rng.normal(size=(6, 3))
     tape = layers.forward(x)[1]
     for name, gradient in layers.vjp(tape, slope)[1].items():
@@ -88,3 +88,14 @@ def test_one_layer_is_a_matrix_and_an_offset(rng):
     assert np.abs(layers.weights[0]).max() <= 1.0  # the bound sqrt(6 / (4 + 2))
     x = rng.normal(size=(3, 4))
     np.testing.assert_allclose(layers(x), x @ layers.weights[0])
+
+
+@every_activation
+def test_nothing_of_the_caller_is_written(activation, rng):
+    layers, x, slope = drawn(activation, rng), rng.normal(size=(6, 5)), rng.normal(size=(6, 3))
+    for array in (x, slope, *layers.parameters.values()):
+        array.flags.writeable = False
+    out, tape = layers.forward(x)
+    for array in (out, *tape):
+        array.flags.writeable = False
+    layers.vjp(tape, slope)

@@ -51,6 +51,83 @@ def test_a_pass_visits_every_row_once(n_samples, batch_size):
     assert max(sizes) - min(sizes) <= 1
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_unit_rows_at_the_ends_of_the_range(dtype, rng):
+    limits, rows = np.finfo(dtype), rng.normal(size=(4, 50)).astype(dtype)
+    rows /= np.abs(rows).max(axis=1, keepdims=True)
+    expected = unit_rows(rows)[0]
+    for size in (limits.max, limits.tiny, 1e4 * limits.smallest_subnormal):
+        found, norms = unit_rows(rows * dtype(size))
+        rounding = 1e-4 if size < limits.tiny else 10 * limits.eps
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=10 * limits.eps)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=rounding)
+        assert found.dtype == dtype
+        assert np.isinf(norms).all() if size == limits.max else (norms > 0.0).all()
+    assert not unit_rows(np.zeros((2, 3), dtype))[0].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(-300, 300), st.booleans(), st.booleans())
+def test_a_step_does_not_depend_on_the_unit(exponent, whole, positive):
+    """To the bit: atoms and which of them are replaced; statistics and codes in their units."""
+    rng, results = np.random.default_rng(0), []
+    atoms, y = unit_rows(np.abs(rng.normal(size=(12, 8))))[0], rng.normal(size=(60, 8))
+    atoms[3], atoms[7] = atoms[5], unit_rows(-np.ones((1, 8)))[0][0]  # duplicate, and one of little use
+    z = coordinate_descent(Energy(Dictionary(atoms), L1(positive=positive), 0.3).given(y)).z
+    for unit in (1.0, 2.0**exponent):
+        energy = Energy(Dictionary(atoms), L1(positive=positive), 0.3 * unit)
+        state, after = learn_dictionary({}, energy, unit * y, unit * z, whole=whole, positive=positive)
+        state, after = learn_dictionary(state, after, unit * y, unit * z, whole=whole, positive=positive)
+        stepped = gradient_step(after, unit * y, unit * z, learning_rate=0.1 / unit / unit)
+        worst = worst_reconstructed(energy, unit * y, unit * z, 5)
+        results.append(
+            [
+                after.decoder.atoms, stepped.decoder.atoms, state["usage"], state["idle"], state["scale"],
+                state["n_resampled"], state["ZtZ"] / unit / unit, state["ZtY"] / unit / unit, worst[0] / unit,
+                worst[1] / unit / unit,
+            ]
+        )  # fmt: skip
+    assert results[0][5] > 0
+    for here, there in zip(*results, strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
+def test_a_step_writes_into_nothing_that_it_was_given(digits):
+    atoms, y = unit_rows(digits[:30])[0], digits[100:200]
+    atoms[5], atoms[9] = atoms[4], np.eye(64)[0]
+    energy = Energy(Dictionary(atoms), L1(), 0.5)
+    z = coordinate_descent(energy.given(y)).z
+    state, _ = learn_dictionary({}, energy, y, z)
+    for array in (atoms, y, z, *(value for value in state.values() if isinstance(value, np.ndarray))):
+        array.flags.writeable = False
+    for whole in (False, True):
+        later, after = learn_dictionary(state, energy, y, z, whole=whole)
+        assert later["n_resampled"] > 0
+        assert not np.shares_memory(after.decoder.atoms, atoms)
+    gradient_step(energy, y, z, learning_rate=0.1)
+    update_atoms(atoms, state["ZtZ"], state["ZtY"])
+    add(state, state)
+    decay(state, 0.5)
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e-155, 1e-160, 1e-170])
+def test_codes_whose_squares_vanish_give_finite_atoms(size, rng):
+    atoms, y, z = random_dictionary(4, 6), rng.normal(size=(20, 6)), rng.normal(size=(20, 4))
+    z[:, 2] *= size
+    seen = statistics(1e10 * y, z)
+    moved = update_atoms(atoms, seen["ZtZ"], seen["ZtY"])
+    assert np.isfinite(moved).all()
+    if size < 1e-154:
+        np.testing.assert_array_equal(moved[2], atoms[2])
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan, np.inf])
+def test_learning_rates_out_of_range(wrong, digits):
+    energy = Energy(Dictionary(unit_rows(digits[:5])[0]), L1(), 0.5)
+    with pytest.raises(ValueError, match="must be positive and finite"):
+        gradient_step(energy, digits[:9], np.ones((9, 5)), learning_rate=wrong)
+
+
 def plain_update(atoms, ZtZ, ZtY):
     """One atom after the other, as the paper writes it."""
     atoms = atoms.copy()
@@ -90,15 +167,15 @@ def test_an_update_keeps_every_reconstruction_as_it_rescales(positive, rng):
 def test_without_normalisation_the_atoms_grow_and_the_codes_vanish(digits):
     """Why columns are normalised: the plain minimiser over atoms escapes along (cW, z / c)."""
     atoms, y = unit_rows(digits[:20])[0], digits[:300]
-    norms, prices = [], []
+    norms, penalties = [], []
     for _ in range(5):
         z = coordinate_descent(Energy(Dictionary(atoms), L1(), 0.3).given(y)).z
         norms.append(np.linalg.norm(atoms))
-        prices.append(np.abs(z).sum())
+        penalties.append(np.abs(z).sum())
         used = z.any(axis=0)
         atoms = np.where(used[:, None], np.linalg.lstsq(z, y, rcond=None)[0], atoms)
     assert (np.diff(norms) > 0.0).all()
-    assert (np.diff(prices) < 0.0).all()
+    assert (np.diff(penalties) < 0.0).all()
 
 
 def test_unused_atoms_become_the_worst_reconstructed_samples(rng):
@@ -156,7 +233,7 @@ def test_a_step_forgets_as_it_says(digits):
 
 @pytest.mark.parametrize("positive", [False, True])
 def test_atoms_that_coincide_give_way(positive, rng):
-    """Signed codes cannot tell an atom from its opposite, non-negative ones can."""
+    """To signed codes an atom is the same as its opposite, to non-negative ones it is not."""
     atoms = np.eye(6)[[0, 0, 1, 1]]
     atoms[3] *= -1.0
     y = np.vstack([rng.normal(size=(40, 6)), 9.0 * np.eye(6)[[4]], 7.0 * np.eye(6)[[5]]])

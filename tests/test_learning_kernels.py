@@ -92,7 +92,7 @@ PATTERNS = unit_rows(np.random.default_rng(3).standard_normal((2, 11)))[0]
 
 
 def problem(unit=1.0, n_signals=8, dtype=np.float64, place=np.asarray):
-    """Signals with two planted patterns, kernels that begin beside them: -> (energy, y, z)."""
+    """Signals with two planted patterns, and kernels whose windows miss half of them: -> (energy, y, z)."""
     rng = np.random.default_rng(7)
     y = 0.05 * rng.standard_normal((n_signals, 300, 1))
     for signal in y:

@@ -96,7 +96,7 @@ def test_flat_images_stay_flat():
         ({}, [np.ones((4, 4)), np.ma.MaskedArray(np.ones((4, 4)), mask=np.eye(4))], "masked entries"),
     ],
 )
-def test_wrong_input_is_told(params, X, message):
+def test_wrong_input_is_refused(params, X, message):
     normalizer = LocalContrastNormalizer(**params)
     with pytest.raises(ValueError, match=message):
         normalizer.fit(X)

@@ -57,7 +57,7 @@ def test_zca_gives_unit_variance_above_epsilon_and_less_below(patches, epsilon, 
 
 
 def mirrored_filter(image, cutoff):
-    """The published filter, by a plain DFT of the image with its mirror images beside and below it."""
+    """The published filter, by a plain DFT of the image with its mirror images on two sides."""
     whole = np.block([[image, image[:, ::-1]], [image[::-1], image[::-1, ::-1]]])
     frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(side) for side in whole.shape), indexing="ij"))
     response = frequency * np.exp(-((frequency / cutoff) ** 4))

@@ -1,4 +1,4 @@
-"""A prox is the argmin of its own formula, judged by a grid that knows nothing of it."""
+"""A prox is the argmin of its own formula, compared with a grid search."""
 
 import numpy as np
 import pytest
@@ -107,7 +107,15 @@ def test_squares_that_float32_cannot_hold(R, scale, rng):
     np.testing.assert_allclose(small, R.prox(z.astype(np.float64), t), rtol=1e-5, atol=1e-6 * scale)
 
 
-def test_the_spring_is_the_normal_law_up_to_its_constant(rng):
+@every_regularizer
+def test_nothing_of_the_caller_is_written(R, rng):
+    z = rng.normal(size=(3, 2))
+    z.flags.writeable = False
+    R(z)
+    R.prox(z, 0.3)
+
+
+def test_half_the_squared_norm_is_the_normal_density_up_to_its_constant(rng):
     z = rng.normal(size=(5, 3))
     np.testing.assert_allclose(StandardNormal()(z) + 1.5 * np.log(2 * np.pi), -norm.logpdf(z).sum(axis=1), rtol=1e-12)
     np.testing.assert_array_equal(StandardNormal().slope(z), z)

@@ -12,7 +12,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def forward(self, y):
-        """Predict: data (n_samples, ...) -> (codes (n_samples, ...), tape), where `vjp` takes the tape."""
+        """Predict: data (n_samples, ...) -> (codes (n_samples, ...), tape for `vjp`)."""
 
     @abstractmethod
     def vjp(self, tape, dz):

@@ -24,8 +24,15 @@ def unit_rows(atoms):
     """Rows scaled to unit norm, and their norms before; rows of zeros are left as they are."""
     largest = np.abs(atoms).max(axis=1, initial=0.0, keepdims=True)
     largest[largest == 0.0] = 1.0
-    norms = largest[:, 0] * np.linalg.norm(atoms / largest, axis=1)
-    return atoms / np.where(norms > 0.0, norms, 1.0)[:, None], norms
+    scaled = atoms / largest
+    lengths = np.linalg.norm(scaled, axis=1)
+    with np.errstate(over="ignore"):
+        norms = largest[:, 0] * lengths
+    units = atoms / np.where(norms > 0.0, norms, 1.0)[:, None]
+    limits = np.finfo(norms.dtype)
+    imprecise = (norms > limits.max) | (norms < limits.tiny) & (lengths > 0.0)  # infinite or subnormal
+    units[imprecise] = scaled[imprecise] / lengths[imprecise, None]
+    return units, norms
 
 
 def update_atoms(atoms, ZtZ, ZtY, *, positive=False, n_sweeps=1):
@@ -52,12 +59,23 @@ def update_atoms(atoms, ZtZ, ZtY, *, positive=False, n_sweeps=1):
     from skrlv.kernels.dictionary import visit_atoms
 
     atoms = np.array(atoms, dtype=np.float64, order="C")
-    ZtZ, moves = as_kernel_takes(ZtZ), np.empty((ATOMS_PER_BLOCK, atoms.shape[1]))
+    ZtZ, moves = as_kernel_takes(_without_subnormal_squares(ZtZ)), np.empty((ATOMS_PER_BLOCK, atoms.shape[1]))
     with one_blas_thread():
         for block in n_sweeps * row_blocks(len(atoms), ATOMS_PER_BLOCK):
             residual = ZtY[block] - ZtZ[block] @ atoms
             visit_atoms(ZtZ, block.start, residual, positive, moves, atoms[block])
     return atoms
+
+
+def _without_subnormal_squares(ZtZ):
+    """ZtZ in which atoms whose codes are too small for a division by their squares count as unused."""
+    squares = ZtZ.diagonal()
+    vanishing = np.flatnonzero((squares > 0.0) & (squares < np.finfo(np.float64).tiny))
+    if not vanishing.size:
+        return ZtZ
+    ZtZ = ZtZ.copy()
+    ZtZ[vanishing, vanishing] = 0.0
+    return ZtZ
 
 
 def remembered(n_seen, n_batch, n_components):

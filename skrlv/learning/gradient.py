@@ -6,6 +6,7 @@ Olshausen, Field, Emergence of simple-cell receptive field properties by learnin
 images, 1996.
 """
 
+import math
 from dataclasses import replace
 
 from skrlv._arrays import to_device_of, to_numpy
@@ -35,10 +36,10 @@ def gradient_step(energy, y, z, *, learning_rate):
     Raises
     ------
     ValueError
-        If learning_rate is not positive.
+        If learning_rate is not a positive, finite number.
     """
-    if not learning_rate > 0.0:
-        raise ValueError(f"learning_rate={learning_rate!r} must be positive.")
+    if not 0.0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate={learning_rate!r} must be positive and finite.")
     decoder, old = energy.decoder, energy.decoder.atoms
     slope = decoder.vjp(z, energy.cost.grad(y, decoder(z)))[1]["atoms"]
     atoms, norms = unit_rows(to_numpy(old - (learning_rate / y.shape[0]) * slope))

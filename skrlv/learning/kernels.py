@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from skrlv._arrays import double, to_device_of, to_numpy
+from skrlv._arrays import as_kernel_takes, double, to_device_of, to_numpy
 from skrlv._convolution import AXES, boxed, correlate
 from skrlv._threads import each_block, one_blas_thread
 from skrlv.learning.dictionary import learn_from_statistics, per_atom, rescaled, unit_rows
@@ -58,7 +58,7 @@ def convolution_statistics(y, z, kernel, n_jobs=None):
 
     def add_up(rows):
         products, windows = np.zeros((*lags[:2], *ones, *lags[2:])), np.zeros((taps[0], *ones, *taps[1:]))
-        for code, signal in zip(boxed(z[rows], n_axes), boxed(y[rows], n_axes), strict=True):
+        for code, signal in zip(*(boxed(as_kernel_takes(x[rows]), n_axes) for x in (z, y)), strict=True):
             lag_products(code, products)
             window_products(code, signal, windows)
         return products, windows
@@ -208,9 +208,9 @@ def recentred(state, energy, shifted, kernels):
 def better_centred(energy, y, z):
     """Shift kernels, by up to half their size, to where they explain more of the signals.
 
-    A kernel that began beside the centre of a pattern learns one part of it, and small steps do not bring in the rest.
-    So each kernel is continued beyond its border by what its codes leave in the residual, less what noise would leave,
-    and the window of its size with the largest energy is compared with the present one.
+    A kernel whose first window missed the centre of a pattern learns one part of it, and small steps do not bring in
+    the rest. So each kernel is continued beyond its border by what its codes leave in the residual, less what noise
+    would leave, and the window of its size with the largest energy is compared with the present one.
 
     Returns
     -------
@@ -242,7 +242,7 @@ def _continued_kernels(energy, y, z):
     kernels = double(to_numpy(energy.decoder.kernels))
     kernel, n_axes = kernels.shape[1:-1], kernels.ndim - 2
     margins = [size // 2 for size in kernel]
-    residual, z = double(to_numpy(y - energy.decoder(z))), to_numpy(z)
+    residual, z = double(to_numpy(y - energy.decoder(z))), as_kernel_takes(to_numpy(z))
     padded = np.pad(residual, [(0, 0), *((m, m) for m in margins), (0, 0)])
     wide = np.zeros((len(kernels), *(size + 2 * m for size, m in zip(kernel, margins, strict=True)), y.shape[-1]))
     for code, signal in zip(boxed(z, n_axes), boxed(padded, n_axes), strict=True):
