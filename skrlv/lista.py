@@ -224,12 +224,12 @@ class LISTAEncoder(DictionaryModel):
             target = None if targets is None else self._placed(dense(targets[rows]).astype(X.dtype, copy=False))
             return self._placed(dense(X[rows])), target
 
-        split = {"validation_fraction": self.validation_fraction, "rng": rng}
+        shared = {"validation_fraction": self.validation_fraction, "rng": rng, "data_unit": self._data_unit}
         if self.architecture != "lista":
-            return NumberLearner(energy, load, X.shape[0], **split)
+            return NumberLearner(energy, load, X.shape[0], **shared)
         return WeightLearner(
-            energy, load, X.shape[0], rate=self.learning_rate_init, data_unit=self._data_unit, tol=self.tol,
-            patience=self.n_iter_no_change, batch_size=rows_per_step(self, X.shape[0]), **split,
+            energy, load, X.shape[0], rate=self.learning_rate_init, tol=self.tol, patience=self.n_iter_no_change,
+            batch_size=rows_per_step(self, X.shape[0]), **shared,
         )  # fmt: skip
 
     def _targets(self, X, codes):

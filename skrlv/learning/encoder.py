@@ -1,5 +1,6 @@
 """Learning an encoder for given atoms: many weights by Adam, few numbers by quasi-Newton."""
 
+import math
 from abc import abstractmethod
 from dataclasses import replace
 
@@ -77,6 +78,11 @@ class EncoderLearner(HeldOutLearner):
 
         return self._mean_over_held_out(loss)
 
+    def _of_mean(self, slope):
+        """The slope of the mean loss in its unit, which divided at once could leave float32."""
+        root = 2.0 ** (math.frexp(self._unit)[1] // 2)
+        return slope / root / (len(slope) * self._unit / root)
+
     def _spent(self, y, z):
         return float(self._given(y, z).sum())
 
@@ -104,7 +110,7 @@ class WeightLearner(EncoderLearner):
             encoder = self._encoder.with_parameters(descent.parameters)
             z, tape = encoder.forward(y)
             losses, slope = prediction_loss(self._given, y, z, target)
-            gradients = encoder.vjp(tape, slope / (len(batch) * self._unit))
+            gradients = encoder.vjp(tape, self._of_mean(slope))
             descent.step(float(losses.mean()) / self._unit, gradients, self._allowed)
             energy = self._spent(y, z)
             spent += energy
@@ -132,8 +138,9 @@ class NumberLearner(EncoderLearner):
     (those of HyperLISTA) are searched for by a simplex.
     """
 
-    def __init__(self, energy, load, n_samples, **split):
+    def __init__(self, energy, load, n_samples, *, data_unit, **split):
         super().__init__(energy, load, n_samples, **split)
+        self._units = energy.encoder.scales(data_unit, data_unit / rms_norm(energy.decoder))
         self._best = self._latest = energy.encoder
         self._best_loss = self._last_loss = self._first_loss
         self._y, self._target = load(np.sort(self._learned_from[:MOST_ROWS_FOR_NUMBERS]))
@@ -182,7 +189,7 @@ class NumberLearner(EncoderLearner):
 
     def _quasi_newton(self, encoder, free, n_steps, begun=None):
         start = {name: to_numpy(value).astype(np.float64) for name, value in encoder.parameters.items()}
-        units = {name: np.where(value > 0.0, value, 1.0)[free] for name, value in start.items()}
+        units = {name: np.where(value > 0.0, value, self._units[name])[free] for name, value in start.items()}
         sizes = np.cumsum([unit.size for unit in units.values()])[:-1]
 
         def at(x):
@@ -196,7 +203,7 @@ class NumberLearner(EncoderLearner):
             z, tape = here.forward(self._y, begun)
             losses, slope = prediction_loss(self._given, self._y, z, self._target)
             value = float(losses.mean()) / self._unit
-            gradients = here.vjp(tape, slope / (len(losses) * self._unit))
+            gradients = here.vjp(tape, self._of_mean(slope))
             slopes = np.concatenate([to_numpy(gradients[name])[free] * unit for name, unit in units.items()])
             return self._graded(value), slopes.astype(np.float64) * self._grade(value)
 
@@ -215,7 +222,8 @@ class NumberLearner(EncoderLearner):
 
         def loss(x):
             losses, _ = prediction_loss(self._given, self._y, at(x)(self._y), self._target)
-            return self._graded(float(losses.mean()) / self._unit)
+            value = float(losses.mean()) / self._unit
+            return self._graded(value) if math.isfinite(value) else math.inf
 
         starts = [start * np.array([factor, 1.0, 1.0]) for factor in HIGHER_THRESHOLDS]
         x = min((np.log(np.maximum(numbers, 1e-30)) for numbers in starts), key=loss)
