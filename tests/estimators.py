@@ -65,7 +65,7 @@ MORE = [LISTAEncoder(8, architecture="hyperlista", max_iter=5), FISTACoder(8, re
 
 def quick(estimator):
     """With few steps per code: the questions are not about convergence."""
-    few = {"code_max_iter": 100} if "code_max_iter" in estimator.get_params() else {}
+    few = {"code_max_iter": 30} if "code_max_iter" in estimator.get_params() else {}
     return clone(estimator).set_params(**few)
 
 
@@ -100,7 +100,7 @@ def shaped(estimator, X):
     return X.reshape(len(X), *IMAGES) if takes_images(estimator) else X
 
 
-def data(estimator, n_samples=24, dtype=np.float64, seed=0):
+def data(estimator, n_samples=16, dtype=np.float64, seed=0):
     """Clusters about the origin."""
     X = make_blobs(n_samples, 12, centers=4, random_state=seed)[0]
     return shaped(estimator, (X - X.mean(axis=0)).astype(dtype))

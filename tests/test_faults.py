@@ -154,6 +154,14 @@ def test_functions_leave_sparse_matrices_as_they_are():
         np.testing.assert_array_equal(now, then)
 
 
+def test_a_bernoulli_likelihood_leaves_sparse_matrices_as_they_are():
+    rows = sparse.csr_matrix((np.full(4, 0.5), [3, 1, 1, 0], [0, 2, 4]), shape=(2, 64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        bernoulli().fit(rows).transform(rows)
+    np.testing.assert_array_equal(rows.indices, [3, 1, 1, 0])
+
+
 @pytest.mark.parametrize("dispatch", [False, True])
 def test_functions_take_tensors(dispatch, monkeypatch):
     torch = pytest.importorskip("torch")
