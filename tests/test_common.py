@@ -6,45 +6,15 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
+from estimators import ESTIMATORS, names
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_checks import NOT_GENERATED
 
-from skrlv import (
-    ConvSparseAutoencoder,
-    ConvSparseCoder,
-    FISTACoder,
-    LISTAEncoder,
-    PredictiveSparseDecomposition,
-    SparseCoder,
-    SparseCoderCV,
-    VariationalAutoencoder,
-)
-from skrlv.regularizers import GroupL1
+from skrlv import SparseCoder
 
-ESTIMATORS = [
-    SparseCoder(8, max_iter=5),
-    SparseCoder(8, lmbda=0.1, positive=True, split_sign=True, max_iter=5),
-    SparseCoder(8, l2=0.5, positive_dictionary=True, max_iter=5),
-    SparseCoderCV(8, lmbdas=[1.0, 0.1], cv=2, max_iter=5),
-    LISTAEncoder(8, max_iter=5),
-    LISTAEncoder(8, architecture="step", objective="energy", max_iter=5),
-    LISTAEncoder(8, architecture="alista", positive=True, max_iter=5),
-    PredictiveSparseDecomposition(8, max_iter=5),
-    PredictiveSparseDecomposition(8, encoder="shrinkage", positive=True, inference="argmin", max_iter=5),
-    ConvSparseCoder(4, (2,), max_iter=5),
-    ConvSparseCoder(4, 2, lmbda=2.0, positive=True, max_iter=5),
-    ConvSparseAutoencoder(4, 2, max_iter=5),
-    ConvSparseAutoencoder(4, (2,), inference="argmin", max_iter=5),
-    VariationalAutoencoder(3, hidden_layer_sizes=(8,), max_iter=5, tol=0),
-    VariationalAutoencoder(3, hidden_layer_sizes=(), learn_variance=False, kl_warmup=2, max_iter=5, tol=0),
-    FISTACoder(8, max_iter=5),
-    FISTACoder(8, regularizer="elastic_net", positive=True, max_iter=5),
-    FISTACoder(8, regularizer=GroupL1(3), lmbda=0.1, max_iter=5, code_max_iter=10_000),
-]
-NAMES = [f"{type(e).__name__}{i}" for i, e in enumerate(ESTIMATORS)]
-every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=NAMES)
+every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=names(ESTIMATORS))
 pytestmark = pytest.mark.filterwarnings("ignore:The predictions are no better")  # few passes, atoms not incoherent
 quietly = pytest.mark.filterwarnings("ignore")  # the checks' own data are offset, tiny or constant on purpose
 
