@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from skrlv._threads import dense, row_blocks
 
@@ -107,3 +108,9 @@ def sample_rows(rows, summary):
     """Up to 256 of the rows that are not zero, evenly spread."""
     found = np.flatnonzero(summary.nonzero)
     return rows.take(found[np.linspace(0, found.size - 1, min(found.size, _SAMPLE)).astype(int)])
+
+
+def largest_magnitude(X):
+    """Largest magnitude of the entries of an array or CSR matrix; nothing of its size is allocated."""
+    entries = X.data if sparse.issparse(X) else X
+    return max(float(entries.max(initial=0.0)), -float(entries.min(initial=0.0)))

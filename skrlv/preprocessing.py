@@ -12,11 +12,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._compat import Interval, StrOptions, _fit_context
+from skrlv._containers import as_numpy, float_dtype
 from skrlv._threads import dense_blocks, each_block
 
 _EPS = np.finfo(np.float64).eps
 _LARGEST, _SMALLEST = 1e140, 1e-140  # magnitudes whose squares neither overflow nor vanish
-_FLOATS = [np.float64, np.float32]
 _MIN_GAIN = 1e-6  # share of the largest gain below which a frequency is not restored
 
 
@@ -132,13 +132,12 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If X is not a finite matrix, has masked entries or squares that overflow or vanish, if patch_shape is
             missing or does not fit X, or if a parameter is out of its range.
         """
-        _refuse_masked(X)
-        rows = check_array(X, dtype=_FLOATS, input_name="X", estimator=self)
+        rows = check_array(as_numpy(X), dtype=float_dtype(X), input_name="X", estimator=self)
         _check_magnitude(_largest(rows))
         _check_image_shape("patch_shape", self.patch_shape, rows.shape[1], needed=self.method == "olshausen_field")
         mean, whitening, dewhitening = self._zca(rows) if self.method == "zca" else self._olshausen_field(rows)
         with _all_or_nothing(self):
-            validate_data(self, X, skip_check_array=True)  # sets n_features_in_ and feature_names_in_
+            validate_data(self, as_numpy(X), skip_check_array=True)  # sets n_features_in_ and feature_names_in_
             self.mean_, self.whitening_, self.dewhitening_ = mean, whitening, dewhitening
         return self
 
@@ -180,8 +179,7 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Whitened patches, without unit, of the dtype of X.
         """
         check_is_fitted(self)
-        _refuse_masked(X)
-        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        X = validate_data(self, as_numpy(X), dtype=float_dtype(X), reset=False)
         return _by_blocks(X, lambda x: (self._doubles(x) - self.mean_) @ self.whitening_)
 
     def inverse_transform(self, X):
@@ -203,8 +201,7 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If X does not have `n_features_in_` columns.
         """
         check_is_fitted(self)
-        _refuse_masked(X)
-        X = check_array(X, dtype=_FLOATS, input_name="X")
+        X = check_array(as_numpy(X), dtype=float_dtype(X), input_name="X")
         if X.shape[1] != self.n_features_in_:
             raise ValueError(f"X has {X.shape[1]} features, but whitened patches have {self.n_features_in_}.")
         return _by_blocks(X, lambda x: x.astype(np.float64) @ self.dewhitening_ + self.mean_)
@@ -319,7 +316,7 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         """
         check_is_fitted(self)
         if not _is_list_of_images(X) and _is_rows(X):
-            X = validate_data(self, X, dtype=_FLOATS, reset=False)
+            X = validate_data(self, as_numpy(X), dtype=float_dtype(X), reset=False)
         images = self._images(X)
         made = [np.empty(0)] * len(images)
 
@@ -335,12 +332,16 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
 
     def _images(self, X):
         """Checked images, each (height, width, n_channels)."""
-        options = {"allow_nd": True, "dtype": _FLOATS, "estimator": self}
-        _refuse_masked(X)
+        options = {"allow_nd": True, "estimator": self}
         if _is_list_of_images(X):
-            checked = [check_array(x, ensure_2d=False, input_name=f"X[{i}]", **options) for i, x in enumerate(X)]
+            checked = [
+                check_array(
+                    as_numpy(x, f"X[{i}]"), dtype=float_dtype(x), ensure_2d=False, input_name=f"X[{i}]", **options
+                )
+                for i, x in enumerate(X)
+            ]
         else:
-            checked = check_array(X, input_name="X", **options)
+            checked = check_array(as_numpy(X), dtype=float_dtype(X), input_name="X", **options)
             if checked.ndim == 2:
                 _check_image_shape("signal_shape", self.signal_shape, checked.shape[1], needed=True)
                 checked = checked.reshape(len(checked), *self.signal_shape)
@@ -397,13 +398,6 @@ def _all_or_nothing(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
-
-
-def _refuse_masked(X):
-    """NumPy's masked arrays would lose their mask, and hidden entries would count."""
-    parts = X if isinstance(X, list) else [X]
-    if any(np.ma.is_masked(part) for part in parts):
-        raise ValueError("X has masked entries, which have no values here: fill them by X.filled(value), or drop them.")
 
 
 def _largest(X):

@@ -511,7 +511,7 @@ def _mean_and_scale(X):
     """The mean row of X, and the root mean square of what is left without it (1 if nothing is)."""
     rows = Rows(X)
     summary = rows.summary()
-    refuse_extremes(summary, np.float64)
+    refuse_extremes(summary.largest, summary.n_rows * summary.total.size, X.dtype, np.float64)
     mean = summary.total / X.shape[0]
     squares = sum(rows.map(lambda x: float(np.sum((x - mean) ** 2))))
     unit = math.sqrt(squares / (X.shape[0] * X.shape[1]))

@@ -10,6 +10,8 @@ class InterruptedWrites:
     """A mix-in: the n-th attribute that is written is not, since the user presses Ctrl-C."""
 
     def __setattr__(self, name, value):
+        if "callback" in name:  # scikit-learn's own, which it cannot take down half-written
+            return super().__setattr__(name, value)
         if vars(self).get("writes_left") == 0:
             raise KeyboardInterrupt
         if "writes_left" in vars(self):

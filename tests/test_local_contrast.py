@@ -92,8 +92,8 @@ def test_flat_images_stay_flat():
         ({}, [np.ones((4, 4)), np.full((3, 3), np.inf)], r"X\[1\]"),
         ({}, np.full((2, 4, 4), 1e200), "overflow"),
         ({}, np.full((2, 4, 4), 1e-200), "vanish"),
-        ({}, np.ma.MaskedArray(np.ones((2, 4, 4)), mask=np.eye(4)[None] * [[[1]], [[0]]]), "masked entries"),
-        ({}, [np.ones((4, 4)), np.ma.MaskedArray(np.ones((4, 4)), mask=np.eye(4))], "masked entries"),
+        ({}, np.ma.MaskedArray(np.ones((2, 4, 4)), mask=np.eye(4)[None] * [[[1]], [[0]]]), "masked array"),
+        ({}, [np.ones((4, 4)), np.ma.MaskedArray(np.ones((4, 4)), mask=np.eye(4))], "masked array"),
     ],
 )
 def test_wrong_input_is_refused(params, X, message):

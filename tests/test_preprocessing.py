@@ -250,6 +250,6 @@ def test_masked_entries_are_refused(whitener, patches):
     model = clone(whitener).fit(np.ma.MaskedArray(patches, mask=False))
     hidden = np.ma.MaskedArray(patches, mask=patches > 0.5)
     for call in (clone(whitener).fit, model.transform, model.inverse_transform):
-        with pytest.raises(ValueError, match="X has masked entries"):
+        with pytest.raises(ValueError, match="masked array"):
             call(hidden)
     np.testing.assert_array_equal(model.transform(np.ma.MaskedArray(patches)), model.transform(patches))

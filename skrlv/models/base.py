@@ -12,14 +12,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
-from skrlv._rows import Rows, converts_by_block
+from skrlv._containers import as_numpy, canonical, float_dtype
+from skrlv._rows import Rows, converts_by_block, largest_magnitude
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread, row_blocks
 from skrlv.inference import gather
 from skrlv.learning import LearningState
-from skrlv.models.containers import as_numpy, canonical, float_dtype
 from skrlv.models.progress import Progress
 from skrlv.models.restoring import restored_on_error, unless_learned
-from skrlv.models.validation import check_codes
+from skrlv.models.validation import check_codes, refuse_extremes
 from skrlv.models.warning import warn_unless_converged, warn_user
 
 ROWS_PER_TRANSFER = 8192
@@ -42,6 +42,7 @@ class LatentVariableModel(
     _remedy = "Raise code_tol."
     _streams = True  # whether there is a learner of streams
     _mixes_dtypes = False  # whether data may have another dtype than the model, on NumPy
+    _squares_in_dtype = False  # whether sums of squares of data are computed in their dtype
 
     @abstractmethod
     def _initial_energy(self, X, rng):
@@ -102,7 +103,7 @@ class LatentVariableModel(
             energy = self.energy_ if resumed else self._begin(data, rng)
             learner = self._learner(energy, rng, data, **given)
             if learner is not None:
-                self._learn(learner, data.dtype, rng, {"X": X, "y": y})
+                self._learn(learner, self._dtype, rng, {"X": X, "y": y})
             self._warn_about_fit(data)
         return self
 
@@ -181,7 +182,7 @@ class LatentVariableModel(
         learner = self._learner(self._begin(X, rng) if first else self.energy_, rng)
         if learner is not None:
             spent = learner.step(self._placed(dense(X[:])))
-            self._keep(learner.energy, learner.state, X.dtype, [*self.energy_history_, spent])
+            self._keep(learner.energy, learner.state, self._dtype, [*self.energy_history_, spent])
             if learner.complaint:
                 warn_user(learner.complaint, ConvergenceWarning)
         if first:
@@ -360,7 +361,15 @@ class LatentVariableModel(
             X = Rows(X, dtype)
             X.map(partial(assert_all_finite, input_name="X"))
             return X
-        return canonical(validate_data(self, X, accept_sparse="csr", dtype=dtype, order="C", reset=reset))
+        X = canonical(validate_data(self, X, accept_sparse="csr", dtype=dtype, order="C", reset=reset))
+        if not reset:
+            self._refuse_extremes(X)
+        return X
+
+    def _refuse_extremes(self, X):
+        """Refuse data of a scale that the fitted model cannot compute with."""
+        dtype = X.dtype if self._mixes_dtypes and self.device == "cpu" else self._dtype
+        refuse_extremes(largest_magnitude(X), X.shape[1], dtype, dtype if self._squares_in_dtype else np.float64)
 
     def _validated_codes(self, Z, name, n_samples=None):
         return self._as_codes(check_codes(Z, name, self._n_features_out, n_samples))

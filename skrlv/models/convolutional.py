@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.utils.validation import _check_feature_names, check_is_fitted, validate_data
 
 from skrlv._arrays import is_numpy, to_numpy
+from skrlv._containers import float_dtype
 from skrlv._convolution import AXES
 from skrlv.decoders import ConvolutionalDictionary, MaskedDecoder
 from skrlv.inference import fista_restart, gather, tiled_descent
 from skrlv.learning import learn_kernels, unit_rows
 from skrlv.models.base import batches_of
-from skrlv.models.containers import float_dtype
 from skrlv.models.linear import LinearModel
 from skrlv.models.signals import (
     SignalLayout,
@@ -93,6 +93,8 @@ class ConvolutionalModel(LinearModel):
         if not as_rows:
             X, shape = layout.flattened(X)
         X = validate_data(self, X, dtype=float_dtype(X), order="C", reset=reset)
+        if not reset:
+            self._refuse_extremes(X)
         if as_rows:
             shape = layout.shape_of_rows(X.shape[1]) if reset else self.signal_shape_
         if reset:

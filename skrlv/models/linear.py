@@ -23,7 +23,6 @@ class LinearModel(LatentVariableModel):
 
     _frozen: tuple[str, ...] = ("positive",)
     _has_encoder = False
-    _squares_in_dtype = False  # whether learning multiplies data in their own dtype
     _rows = Rows  # reads X block by block
 
     @abstractmethod
@@ -61,7 +60,8 @@ class LinearModel(LatentVariableModel):
 
     def _initial_energy(self, X, rng):
         summary = self._rows(X).summary()
-        refuse_extremes(summary, X.dtype if self._squares_in_dtype else np.float64)
+        squares_dtype = X.dtype if self._squares_in_dtype else np.float64
+        refuse_extremes(summary.largest, summary.n_rows * summary.total.size, X.dtype, squares_dtype)
         if self.dictionary is not None and self.dictionary_init is not None:
             raise ValueError(
                 "Pass either dictionary= (fixed atoms) or dictionary_init= (where learning starts), not both."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from skrlv.models.containers import as_numpy, float_dtype
+from skrlv._containers import as_numpy, float_dtype
 
 N_FOLDS = 5
 DRAWN_PER_WINDOW = 4

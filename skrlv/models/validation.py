@@ -8,14 +8,14 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from skrlv._compat import Interval, StrOptions
+from skrlv._containers import as_numpy, canonical, float_dtype
 from skrlv._threads import dense
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ZeroEncoder
 from skrlv.energy import Energy
-from skrlv.models.containers import as_numpy, canonical, float_dtype
 from skrlv.regularizers import L1
 
-SMALLEST_SQUARE = 1e4  # of the largest entry, times the smallest normal number: a share of it still has digits
+ROOM = 1e4  # between data and the ends of the range of a dtype
 
 LASSO_PARAMETERS: dict[str, list] = {
     "lmbda": [Interval(Real, 0, None, closed="left")],
@@ -94,14 +94,16 @@ def decreasing(lmbdas):
     return -np.sort(-grid.astype(np.float64))
 
 
-def refuse_extremes(summary, dtype):
-    """Refuse data whose sums of squares overflow in that dtype, or whose squares vanish."""
-    if 0.0 < summary.largest < math.sqrt(SMALLEST_SQUARE * float(np.finfo(dtype).tiny)):
+def refuse_extremes(largest, n_entries, dtype, squares_dtype):
+    """Refuse data whose entries, or sums of n_entries squares, leave the range of the dtypes they are computed in."""
+    entries, squares = np.finfo(dtype), np.finfo(squares_dtype)
+    least = max(ROOM * float(entries.tiny), math.sqrt(ROOM * float(squares.tiny)))
+    most = min(float(entries.max) / ROOM, math.sqrt(float(squares.max) / max(1, n_entries)))
+    if 0.0 < largest < least:
         raise ValueError(
-            f"X has no entries above a magnitude of {summary.largest:.0e}, whose squares vanish. Multiply X by a "
-            "constant first."
+            f"X has no entries above {largest:.0e} in magnitude, whose squares vanish. Multiply X by a constant first."
         )
-    if summary.largest > np.sqrt(np.finfo(dtype).max / max(1, summary.n_rows * summary.total.size)):
+    if largest > most:
         raise ValueError(
-            f"X has entries of magnitude {summary.largest:.0e}, whose squares overflow. Divide X by a constant first."
+            f"X has entries of magnitude {largest:.0e}, whose squares overflow. Divide X by a constant first."
         )
