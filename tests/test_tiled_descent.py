@@ -1,5 +1,7 @@
 """Exact convolutional codes: the energy of other methods, a certificate that is valid, and the same bits on threads."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from test_convolution import SHAPES, as_matrix, dictionary
@@ -9,13 +11,13 @@ from skrlv.decoders import ConvolutionalDictionary, Dictionary
 from skrlv.encoders import ZeroEncoder
 from skrlv.encoders.encoder import Encoder
 from skrlv.energy import Energy
-from skrlv.inference import convolution as tiled
 from skrlv.inference import duality_gap, fista_restart, homotopy, tiled_descent
 from skrlv.kernels import convolution
 from skrlv.learning import unit_rows
 from skrlv.regularizers import L0, L1, ElasticNet
 
 N = 3
+tiled = import_module("skrlv.inference.tiled_descent")  # the package has the function under this name
 in_every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
