@@ -41,7 +41,7 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     Returns
     -------
     array of shape (n_samples,)
-        gap / max(energy, 1e-3 x 1/2 norm(x)^2), float64: the unit of ``code_tol``.
+        gap / max(min(energy, h), 1e-3 h) with h = 1/2 norm(x)^2, float64: the unit of ``code_tol``.
 
     Raises
     ------
@@ -50,7 +50,10 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
 
     Notes
     -----
-    Atoms without a price (all at ``lmbda=0``, else those of weight 0) have no dual to bound with. They add the largest
+    The gap is relative to the energy of the code, but not to more than h, the energy of the code zero: otherwise a
+    code that is far too large would have a gap of about one.
+
+    Atoms without a penalty (all at ``lmbda=0``, else those of weight 0) have no dual bound. They add the largest
     residual of their normal equations, :math:`|c_j| / \|d_j\| \cdot \|x\|`: zero at the minimum and only there, but no
     bound on the distance to it.
 

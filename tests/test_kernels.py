@@ -5,9 +5,9 @@ import pytest
 from problems import random_dictionary
 from scipy.optimize import nnls
 
-from skrlv.decoders import Dictionary
+from skrlv.decoders import ConvolutionalDictionary, Dictionary
 from skrlv.energy import Energy
-from skrlv.inference import coordinate_descent, duality_gap
+from skrlv.inference import coordinate_descent, duality_gap, gaps_at, tiled_descent
 from skrlv.inference import proximal_gradient as pg
 from skrlv.inference.homotopy import scratch
 from skrlv.inference.least_angle import _whole_vectors
@@ -60,6 +60,39 @@ def test_gap_agrees_with_the_array_code(regularizer, rng):
         solution = coordinate_descent(landscape, max_iter=max_iter, tol=1e-14)
         twin = duality_gap(landscape, solution.z)
         np.testing.assert_allclose(solution.error, twin, rtol=1e-6, atol=1e-12)
+
+
+def gaps_by_every_method(atoms, y, lmbda, positive, z):
+    """The relative gaps that the array code and each kernel find for the same float32 codes z."""
+    energy = Energy(Dictionary(atoms), L1(positive), lmbda)
+    landscape, (n_rows, k) = energy.given(y), z.shape
+    problem = lasso_problem(landscape)
+    found = {"arrays": duality_gap(landscape, z), "rows": np.empty(n_rows), "float32": np.empty(n_rows)}
+    lasso.row_gaps(*problem.arrays, problem.correlations - z @ problem.gram, z, found["rows"])
+    single = (problem.correlations - z @ problem.gram).astype(np.float32)
+    gram, *rest = problem.arrays
+    lasso.gaps_of_float32(gram, atoms.shape[1], *rest, single, z.astype(np.float32), found["float32"])
+    found["descent"] = coordinate_descent(landscape, z, max_iter=0).error
+    found["own lmbda"] = gaps_at(landscape, z, np.full(n_rows, lmbda))
+    kernels = ConvolutionalDictionary(atoms[:, :, None], atoms.shape[1:])  # each fits at one place
+    maps = Energy(kernels, L1(positive), lmbda).given(y[:, :, None])
+    return found | {"tiles": tiled_descent(maps, z.reshape(n_rows, 1, k), max_iter=0).error}
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("size", [0.0, 1.0, 10.0, 1e3, 1e6])
+def test_all_gaps_are_the_distance_to_the_dual_also_of_codes_that_are_far_too_large(size, positive, rng):
+    atoms, y, lmbda = random_dictionary(30, 20), rng.normal(size=(10, 20)), 0.2
+    z = coordinate_descent(Energy(Dictionary(atoms), L1(positive), lmbda).given(y), tol=1e-3).z
+    z = (size * (z + 0.1 * rng.random(z.shape))).astype(np.float32).astype(np.float64)
+    residual, at_zero = y - z @ atoms, 0.5 * np.sum(y**2, axis=1)
+    pulls = residual @ atoms.T if positive else np.abs(residual @ atoms.T)
+    dual_point = residual * np.minimum(1.0, lmbda / pulls.max(axis=1, keepdims=True))
+    energy = 0.5 * np.sum(residual**2, axis=1) + lmbda * np.abs(z).sum(axis=1)
+    dual = at_zero - 0.5 * np.sum((y - dual_point) ** 2, axis=1)
+    expected = (energy - dual) / np.maximum(np.minimum(energy, at_zero), 1e-3 * at_zero)
+    for name, gaps in gaps_by_every_method(atoms, y, lmbda, positive, z).items():
+        np.testing.assert_allclose(gaps, expected, rtol=1e-6, err_msg=name)
 
 
 def plain_coordinate_descent(gram, q, thresholds, positive, n_sweeps=20_000):

@@ -20,7 +20,7 @@ WARMED = {
     "homotopy",
     "least_angle",
     "refit",
-    "relative_gaps",
+    "row_gaps",
     "tally",
     "visit_atoms",
 }

@@ -65,7 +65,7 @@ def homotopy_path(landscape, lmbdas, z0=None, *, max_iter=100_000, tol=1e-6):
     solutions = []
     for point, lmbda in enumerate(lmbdas):
         here, gaps = problem._replace(thresholds=path_thresholds(landscape, [lmbda])[0]), np.empty(len(start))
-        lasso.relative_gaps(*here.arrays, residual[point], z[point], gaps)
+        lasso.row_gaps(*here.arrays, residual[point], z[point], gaps)
         solution = Solution(z[point], n_iter[point], gaps, gaps <= tol)
         if not solution.converged.all():
             solution = _mended(landscape.at(lmbda), solution, max_iter, tol)
