@@ -21,7 +21,7 @@ WARMED = {
     "least_angle",
     "refit",
     "row_gaps",
-    "tally",
+    "summarize",
     "visit_atoms",
 }
 

@@ -30,7 +30,8 @@ def duality_gap(landscape, z):
     -------
     array of shape (n_samples,)
         gap / max(min(E(y, z), h), 1e-3 h), float64, with h = smooth(0), which is 1/2 norm(y)^2 without an encoder
-        term; see `skrlv.kernels.lasso.relative_gap`. Infinite for a negative entry if codes must be positive.
+        term; see `skrlv.kernels.lasso.relative_gap`. Infinite for a negative entry if codes must be positive, and for
+        any code but zero of a row of zeros.
 
     Raises
     ------
