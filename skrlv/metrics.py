@@ -41,7 +41,7 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     Returns
     -------
     array of shape (n_samples,)
-        gap / max(energy, 1e-3 x 1/2 norm(x)^2), float64: the unit of ``code_tol``.
+        gap / max(min(energy, h), 1e-3 h) with h = 1/2 norm(x)^2, float64: the unit of ``code_tol``.
 
     Raises
     ------
@@ -50,6 +50,9 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
 
     Notes
     -----
+    The gap is relative to the energy of the code, but to no more than h, the energy of the code zero: otherwise a code
+    that is far too large would have a gap of about one.
+
     Unpenalised atoms (all at ``lmbda=0``, else those of weight 0) give no dual bound. For them the largest residual of
     their normal equations is added, :math:`|c_j| / \|d_j\| \cdot \|x\|`, which is zero only at the minimum but does
     not bound the distance to it.

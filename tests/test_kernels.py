@@ -5,11 +5,11 @@ import pytest
 from problems import random_dictionary
 from scipy.optimize import nnls
 
-from skrlv.decoders import Dictionary
+from skrlv.decoders import ConvolutionalDictionary, Dictionary
 from skrlv.energy import Energy
-from skrlv.inference import coordinate_descent, duality_gap
+from skrlv.inference import coordinate_descent, duality_gap, gaps_at, tiled_descent
 from skrlv.inference import proximal_gradient as pg
-from skrlv.inference.homotopy import scratch
+from skrlv.inference.homotopy import workspace
 from skrlv.inference.least_angle import _whole_vectors
 from skrlv.inference.problem import lasso_problem
 from skrlv.kernels import adam, homotopy, lasso
@@ -62,6 +62,39 @@ def test_gap_agrees_with_the_array_code(regularizer, rng):
         np.testing.assert_allclose(solution.error, twin, rtol=1e-6, atol=1e-12)
 
 
+def gaps_by_every_method(atoms, y, lmbda, positive, z):
+    """The relative gaps that the array code and each kernel find for the same float32 codes z."""
+    energy = Energy(Dictionary(atoms), L1(positive), lmbda)
+    landscape, (n_rows, k) = energy.given(y), z.shape
+    problem = lasso_problem(landscape)
+    found = {"arrays": duality_gap(landscape, z), "rows": np.empty(n_rows), "float32": np.empty(n_rows)}
+    lasso.row_gaps(*problem.arrays, problem.correlations - z @ problem.gram, z, found["rows"])
+    single = (problem.correlations - z @ problem.gram).astype(np.float32)
+    gram, *rest = problem.arrays
+    lasso.gaps_of_float32(gram, atoms.shape[1], *rest, single, z.astype(np.float32), found["float32"])
+    found["descent"] = coordinate_descent(landscape, z, max_iter=0).error
+    found["own lmbda"] = gaps_at(landscape, z, np.full(n_rows, lmbda))
+    kernels = ConvolutionalDictionary(atoms[:, :, None], atoms.shape[1:])  # each fits at one place
+    maps = Energy(kernels, L1(positive), lmbda).given(y[:, :, None])
+    return found | {"tiles": tiled_descent(maps, z.reshape(n_rows, 1, k), max_iter=0).error}
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("size", [0.0, 1.0, 10.0, 1e3, 1e6])
+def test_all_gaps_are_the_distance_to_the_dual_also_of_codes_that_are_far_too_large(size, positive, rng):
+    atoms, y, lmbda = random_dictionary(30, 20), rng.normal(size=(10, 20)), 0.2
+    z = coordinate_descent(Energy(Dictionary(atoms), L1(positive), lmbda).given(y), tol=1e-3).z
+    z = (size * (z + 0.1 * rng.random(z.shape))).astype(np.float32).astype(np.float64)
+    residual, at_zero = y - z @ atoms, 0.5 * np.sum(y**2, axis=1)
+    pulls = residual @ atoms.T if positive else np.abs(residual @ atoms.T)
+    dual_point = residual * np.minimum(1.0, lmbda / pulls.max(axis=1, keepdims=True))
+    energy = 0.5 * np.sum(residual**2, axis=1) + lmbda * np.abs(z).sum(axis=1)
+    dual = at_zero - 0.5 * np.sum((y - dual_point) ** 2, axis=1)
+    expected = (energy - dual) / np.maximum(np.minimum(energy, at_zero), 1e-3 * at_zero)
+    for name, gaps in gaps_by_every_method(atoms, y, lmbda, positive, z).items():
+        np.testing.assert_allclose(gaps, expected, rtol=1e-6, err_msg=name)
+
+
 def plain_coordinate_descent(gram, q, thresholds, positive, n_sweeps=20_000):
     z, c = np.zeros_like(q), q.copy()
     for _ in range(n_sweeps):
@@ -103,24 +136,25 @@ def test_sum_rows(width, dtype, rng):
 def test_the_inverse_follows_the_support(dtype, rng):
     atoms = random_dictionary(20, 30)
     gram = (atoms @ atoms.T).astype(dtype)
-    walk, thin = scratch(20, gram.dtype)[0], 1e-6
-    walk.atoms[:20] = np.arange(20)
-    homotopy.pack(walk, gram, 0, 20, 0, 24)
+    working, sizes = workspace(20, gram.dtype)[0], homotopy.Sizes(24, 40, 20, 0)
+    working.atoms[:20] = np.arange(20)
+    homotopy.pack(working, gram, 0, 20, 0, 24)
     support = []
     for step, place in enumerate([3, 7, 1, 19, 4, 0, 12, 8, 15, 9, 2]):
-        assert homotopy.admit(walk, 24, 40, len(support), place, 0.1, 1.0, 0.5, thin)
+        sizes = homotopy.add_atom(working, sizes, place, 0.1, 1.0, 0.5)
         support.append(place)
         if step in (4, 9, 10):
-            homotopy.expel(walk, 40, len(support), 2)
+            sizes = homotopy.remove_atom(working, sizes, 2)
             support[2] = support[-1]
             support.pop()
         n = len(support)
-        assert walk.support[:n].tolist() == support
+        assert sizes == (24, 40, 20, n)
+        assert working.support[:n].tolist() == support
         inverse = np.linalg.inv(atoms[support] @ atoms[support].T)
         tolerance = 1e-10 if dtype == np.float64 else 2e-4
-        np.testing.assert_allclose(walk.inverse[: 40 * n].reshape(n, 40)[:, :n], inverse, atol=tolerance)
-        np.testing.assert_allclose(walk.velocity[:n], inverse @ walk.pull[:n], atol=tolerance)
-    assert not homotopy.admit(walk, 24, 40, n, support[0], 0.1, 1.0, 0.5, thin)  # a twin depends on the support
+        np.testing.assert_allclose(working.inverse[: 40 * n].reshape(n, 40)[:, :n], inverse, atol=tolerance)
+        np.testing.assert_allclose(working.velocity[:n], inverse @ working.offset[:n], atol=tolerance)
+    assert homotopy.add_atom(working, sizes, support[0], 0.1, 1.0, 0.5) == sizes  # a duplicate depends on the support
 
 
 @pytest.mark.parametrize("positive", [False, True])
@@ -165,8 +199,9 @@ def test_least_angle_walks_like_its_plain_twin(lmbda):
     atoms, y = random_dictionary(30, 400, 1), np.random.default_rng(0).normal(size=(6, 400))
     gram, correlations, norms = atoms @ atoms.T, y @ atoms.T, np.linalg.norm(y, axis=1)
     codes, ends, bends = np.empty((6, 30)), np.empty(6), np.empty(6, np.int64)
-    walk = scratch(30, gram.dtype)[0]._replace(gram=_whole_vectors(gram))
-    homotopy.least_angle(walk, correlations, norms, np.zeros(30), False, lmbda, 30, 0.0, bends, ends, codes)
+    working = workspace(30, gram.dtype)[0]._replace(gram=_whole_vectors(gram))
+    target = homotopy.Target(lmbda, 30, 0.0)
+    homotopy.least_angle(working, correlations, norms, np.zeros(30), False, target, bends, ends, codes)
     assert (ends == lmbda).all()
     for q, z in zip(correlations, codes, strict=True):  # rows too long for an atom to leave
         twin = plain_least_angle(gram, q, lmbda) if np.abs(q).max() > lmbda else 0.0
@@ -176,11 +211,11 @@ def test_least_angle_walks_like_its_plain_twin(lmbda):
 
 @dtypes
 @pytest.mark.parametrize("width", [1, 8, 13, 123])
-def test_tally(width, dtype, rng):
+def test_summarize(width, dtype, rng):
     atoms, y = rng.normal(size=(9, width)), rng.normal(size=(5, width)).astype(dtype)
     z, factors = rng.normal(size=(5, 9)).astype(dtype), rng.random(9)
     z[rng.random(z.shape) < 0.6], out = 0.0, np.empty((4, 5))
-    homotopy.tally(np.empty(width), np.empty(9, np.int64), np.empty(9), atoms, factors, y, z, *out)
+    homotopy.summarize(np.empty(width), np.empty(9, np.int64), np.empty(9), atoms, factors, y, z, *out)
     y, z = y.astype(np.float64), z.astype(np.float64)
     np.testing.assert_allclose(out[0], np.sum((y - z @ atoms) ** 2, axis=1), rtol=1e-12)
     np.testing.assert_array_equal(out[1], np.count_nonzero(z, axis=1))
@@ -193,7 +228,7 @@ def test_refit_is_least_squares_on_the_support(positive, rng):
     atoms, y, z = random_dictionary(40, 20), rng.normal(size=(30, 20)), np.abs(rng.normal(size=(30, 40)))
     z[rng.random(z.shape) < 0.7], z[4] = 0.0, 0.0
     refitted = z.copy()
-    homotopy.refit(*scratch(40, z.dtype), atoms @ atoms.T, y @ atoms.T, np.zeros(40), positive, refitted)
+    homotopy.refit(*workspace(40, z.dtype), atoms @ atoms.T, y @ atoms.T, np.zeros(40), positive, refitted)
     for row, before, after in zip(y, z, refitted, strict=True):
         kept = before != 0
         assert not after[~kept].any()

@@ -71,6 +71,15 @@ def test_least_squares_is_certified_by_the_normal_equations(rng):
     np.testing.assert_allclose(Z @ overcomplete, X, atol=1e-6)
 
 
+def test_a_code_that_is_far_too_large_has_a_large_gap():
+    """E = 1/2 (9^2 + 10^2 + 10^2) + 0.1 x 30 = 143.5, the dual is 1/2 - 1/2 norm(y - 0.01 r)^2, and h is 1/2."""
+    (gap,) = duality_gap([[1.0, 0.0, 0.0]], [[10.0, 10.0, 10.0]], np.eye(3), 0.1)
+    residual = np.array([-9.0, -10.0, -10.0])
+    dual = 0.5 - 0.5 * np.sum((np.array([1.0, 0.0, 0.0]) - 0.01 * residual) ** 2)
+    assert gap == pytest.approx((143.5 - dual) / 0.5, rel=1e-12)
+    assert gap == pytest.approx(287.2081, abs=1e-4)
+
+
 def test_gap_of_zero_rows_is_zero():
     assert duality_gap(np.zeros((2, 3)), np.zeros((2, 3)), np.eye(3), 0.1).tolist() == [0.0, 0.0]
 

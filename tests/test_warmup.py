@@ -20,8 +20,8 @@ WARMED = {
     "homotopy",
     "least_angle",
     "refit",
-    "relative_gaps",
-    "tally",
+    "row_gaps",
+    "summarize",
     "visit_atoms",
 }
 

@@ -65,7 +65,7 @@ def homotopy_path(landscape, lmbdas, z0=None, *, max_iter=100_000, tol=1e-6):
     solutions = []
     for point, lmbda in enumerate(lmbdas):
         here, gaps = problem._replace(thresholds=path_thresholds(landscape, [lmbda])[0]), np.empty(len(start))
-        lasso.relative_gaps(*here.arrays, residual[point], z[point], gaps)
+        lasso.row_gaps(*here.arrays, residual[point], z[point], gaps)
         solution = Solution(z[point], n_iter[point], gaps, gaps <= tol)
         if not solution.converged.all():
             solution = _mended(landscape.at(lmbda), solution, max_iter, tol)
@@ -92,21 +92,21 @@ def walked(problem, thresholds, start):
     gram, correlations, shape = problem.gram, problem.correlations, (len(thresholds), *start.shape)
     n_iter, residual, z = np.empty(shape[:2], dtype=np.int64), np.empty(shape, gram.dtype), np.empty(shape, gram.dtype)
     z[0] = start
-    homotopy(*scratch(len(gram), gram.dtype), gram, correlations, thresholds, problem.positive, n_iter, residual, z)
+    homotopy(*workspace(len(gram), gram.dtype), gram, correlations, thresholds, problem.positive, n_iter, residual, z)
     return n_iter, residual, z
 
 
-def scratch(k, dtype):
-    """A walk, and three vectors over all atoms."""
-    from skrlv.kernels.homotopy import LANES, Walk
+def workspace(n_components, dtype):
+    """An empty `WorkingSet` with room for all atoms, and its `Scratch`."""
+    from skrlv.kernels.homotopy import LANES, Scratch, WorkingSet
 
-    width = (-(-k // LANES) + 1) * LANES
-    sizes = dict.fromkeys(Walk._fields, width) | {"gram": width**2, "inverse": width**2}
-    dtypes = dict.fromkeys(Walk._fields, dtype) | dict.fromkeys(("atoms", "support", "order"), np.int64)
-    walk = Walk(**{name: empty_aligned(sizes[name], dtypes[name]) for name in Walk._fields})
-    walk.order[:] = np.arange(width)
-    whole = width - LANES
-    return walk, empty_aligned(whole, dtype), empty_aligned(whole, dtype), np.empty(whole, dtype=np.int64)
+    whole = -(-n_components // LANES) * LANES
+    width = whole + LANES
+    sizes = dict.fromkeys(WorkingSet._fields, width) | {"gram": width**2, "inverse": width**2}
+    dtypes = dict.fromkeys(WorkingSet._fields, dtype) | dict.fromkeys(("atoms", "support", "order"), np.int64)
+    working = WorkingSet(**{name: empty_aligned(sizes[name], dtypes[name]) for name in WorkingSet._fields})
+    working.order[:] = np.arange(width)
+    return working, Scratch(empty_aligned(whole, dtype), empty_aligned(whole, dtype), np.empty(whole, dtype=np.int64))
 
 
 def _mended(landscape, solution, max_iter, tol):

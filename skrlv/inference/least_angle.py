@@ -4,7 +4,7 @@ import numpy as np
 
 from skrlv._arrays import aligned
 from skrlv.encoders import ZeroEncoder
-from skrlv.inference.homotopy import scratch
+from skrlv.inference.homotopy import workspace
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
 from skrlv.regularizers import L1
@@ -72,7 +72,7 @@ def debiased(landscape, z):
 
     energy, z = landscape.energy, z.copy()
     gram, correlations, positive = energy.decoder.gram, landscape.quadratic().correlations, energy.regularizer.positive
-    refit(*scratch(len(gram), gram.dtype), gram, correlations, np.zeros(len(gram)), bool(positive), z)
+    refit(*workspace(len(gram), gram.dtype), gram, correlations, np.zeros(len(gram)), bool(positive), z)
     return z
 
 
@@ -81,6 +81,7 @@ def _walk(landscape, most, max_error):
 
     The kernel knows no weights: it is given atoms divided by theirs.
     """
+    from skrlv.kernels.homotopy import Target
     from skrlv.kernels.homotopy import least_angle as walk_down
 
     problem, codes = lasso_start(landscape, None)
@@ -91,10 +92,9 @@ def _walk(landscape, most, max_error):
         gram, correlations = gram / weights / weights[:, None], correlations / weights
     ridges, norms = energy.encoder_weight / weights**2, np.sqrt(2.0 * problem.half_norms)
     ends, bends = np.empty(n_samples), np.empty(n_samples, dtype=np.int64)
-    walk = scratch(n_components, gram.dtype)[0]._replace(gram=_whole_vectors(gram))
-    walk_down(
-        walk, correlations, norms, ridges, problem.positive, energy.lmbda, most, float(max_error), bends, ends, codes
-    )
+    working = workspace(n_components, gram.dtype)[0]._replace(gram=_whole_vectors(gram))
+    target = Target(energy.lmbda, most, float(max_error))
+    walk_down(working, correlations, norms, ridges, problem.positive, target, bends, ends, codes)
     if (weights != 1.0).any():
         codes /= weights
     return codes, ends, bends

@@ -21,12 +21,12 @@ class Tally(NamedTuple):
 
 def tallied(energy, y, z):
     """The `Tally` of codes under the L1 family; y and z may be float32."""
-    from skrlv.kernels.homotopy import tally
+    from skrlv.kernels.homotopy import summarize
 
     atoms = energy.decoder.atoms
     (n_components, n_features), factors = atoms.shape, energy.regularizer.thresholds(1.0, len(atoms))
     chosen, entries = np.empty(n_components, dtype=np.int64), np.empty(n_components)
     found = Tally(*(np.empty(len(y)) for _ in Tally._fields))
     data = (as_kernel_takes(x) for x in (atoms, factors, y, z))
-    tally(empty_aligned(n_features, np.float64), chosen, entries, *data, *found)
+    summarize(empty_aligned(n_features, np.float64), chosen, entries, *data, *found)
     return found

@@ -203,7 +203,7 @@ def _side_by_side(work, tasks, n_jobs):
 def _certified(problem, y, prediction, z, c, n_jobs):
     """Set c to the residual correlations of one signal's codes, computed afresh in float64: -> the relative gap."""
     from skrlv.kernels.convolution import draw, tally
-    from skrlv.kernels.lasso import share_of_energy
+    from skrlv.kernels.lasso import relative_gap
 
     energy, kernels, n_axes = problem.energy, problem.kernels, y.ndim - 2
     y = double(y)
@@ -237,4 +237,4 @@ def _certified(problem, y, prediction, z, c, n_jobs):
     scale, slack = parts[:, 2].min(), parts[:, 3].max()
     if not np.isfinite(price + abs(used) + smooth):
         return np.inf
-    return share_of_energy(smooth, half_norm, price, used, scale, slack, int(n_used))
+    return float(relative_gap(smooth, half_norm, price, used, scale, slack, int(n_used)))

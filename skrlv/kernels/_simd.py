@@ -66,7 +66,7 @@ def outer_product(n_vectors):
 
 
 @intrinsic
-def _where_least(context, x):
+def _argmin(context, x):
     """An intrinsic: the index of the first smallest entry of x, whose size is whole vectors; no NaN."""
 
     def emit(target, builder, signature, values):
@@ -94,7 +94,7 @@ def _where_least(context, x):
 
 
 @intrinsic
-def _largest(context, x):
+def _max_abs(context, x):
     """An intrinsic: the largest magnitude in the whole vectors of x; NaN where an entry is not finite."""
 
     def emit(target, builder, signature, values):
@@ -144,8 +144,8 @@ def _any_above(context, x, at, level):
 
 
 # numba hands in the context
-where_least: Any = _where_least
-largest: Any = _largest
+argmin: Any = _argmin
+max_abs: Any = _max_abs
 count_above: Any = _count_above
 any_above: Any = _any_above
 

@@ -1,15 +1,23 @@
 """Exact batch Lasso by homotopy, row by row, on (gram, correlations, thresholds).
 
-Each row minimises  -q.z + 1/2 z.G z + sum_j t_j |z_j|  over z, or over z >= 0 where ``positive``.
+Each row minimises  -q.z + 1/2 z.G z + sum_j t_j |z_j|  over z, or over z >= 0 if ``positive``.
 
-At the minimum  c = q - G z  is t_j sign(z_j) on the support and within -t_j .. t_j elsewhere. A start that breaks these
-conditions by at most e meets those of a neighbour problem: elsewhere the thresholds are t_j + e, on the support c may
-be off its target by its present share of e. As e falls to zero the minimum moves along straight lines, and bends where
-an atom reaches its threshold or a code reaches zero. From zero that is least angle regression; from any other code it
-takes only the bends that are missing.
+At the minimum  c = q - G z  is t_j sign(z_j) on the support and within -t_j .. t_j elsewhere. A code that violates
+these conditions by at most e solves a neighbouring problem: off the support the thresholds are t_j + e, and on the
+support c may differ from its target by the present share of e. As e falls to zero the minimiser is piecewise linear,
+with a breakpoint wherever an atom reaches its threshold or an entry of the code reaches zero. From zero this is least
+angle regression; from any other code it passes only the breakpoints that are missing.
 
-A walk looks at few atoms, packed together so that they stay in cache. At its end, before e is zero where many are left
-out, all are looked at, and those that break the conditions most join.
+Each run works on a small set of atoms, packed together so that they stay in cache. When it ends, the conditions are
+checked on all atoms, and the atoms that violate them most join. If many violate them, a run ends before e is zero.
+
+=====  ====================================================================================
+G, q   Gram matrix (k, k) of the k atoms of the dictionary, and correlations (k,) of a row
+t, z   thresholds (k,), and the code (k,)
+c      residual correlations q - G z
+e      largest violation that is still allowed
+i, j   an atom by its place on the support; by its place in the working set or dictionary
+=====  ====================================================================================
 """
 
 import math
@@ -21,8 +29,9 @@ from skrlv.kernels._jit import inlined, lean
 from skrlv.kernels._simd import (
     LANES,
     any_above,
+    argmin,
     count_above,
-    largest,
+    max_abs,
     outer_1,
     outer_2,
     outer_4,
@@ -31,33 +40,56 @@ from skrlv.kernels._simd import (
     sum_2,
     sum_4,
     sum_8,
-    where_least,
 )
 
-FEW = 16  # atoms that join at a time, about; measured best between 8 and 128
-DEPTH = 0.3  # of the most by which an atom left out breaks the conditions; there a walk but the first ends
-WALKS = 200  # most walks of a row
-BENDS = 4  # most bends of a walk, per atom
+JOIN = 16  # atoms that join at a time, about; measured best between 8 and 128
+FLOOR = 0.3  # every run but the first ends at this share of the largest violation among the atoms left out
+MAX_RUNS = 200  # of a row
+MAX_BREAKPOINTS = 4  # of a run, per atom
 
 
-class Walk(NamedTuple):
-    """A row's problem on the atoms it looks at, and the present support. All widths are whole vectors."""
+class WorkingSet(NamedTuple):
+    """A row's problem on a few atoms, and its present support. All widths are whole vectors."""
 
-    atoms: Any  # (k,) which atoms of the dictionary
+    atoms: Any  # (m,) their indices in the dictionary
     gram: Any  # flat, their Gram matrix
-    thresholds: Any  # (k,) theirs; infinite for an atom that depends on the support
-    c: Any  # (k,) q - G z
-    support: Any  # (k,) which of them are on the support
-    code: Any  # (k,) z on the support
-    sign: Any  # (k,) its sign
-    pull: Any  # (k,) share of e by which c on the support is off its target
+    thresholds: Any  # (m,) t; infinite for an atom that depends on the support
+    c: Any  # (m,) q - G z
+    support: Any  # (m,) places in the working set of the atoms on the support
+    code: Any  # (m,) z on the support
+    sign: Any  # (m,) its sign
+    offset: Any  # (m,) c on the support less its target, as a share of e
     inverse: Any  # flat, inverse of the support's Gram matrix
-    velocity: Any  # (k,) inverse @ pull: how the code moves as e falls
-    drift: Any  # (k,) gram @ velocity: how c moves
-    until: Any  # (k,) by how much e falls before an atom reaches its threshold
-    column: Any  # (k,) scratch
-    solved: Any  # (k,) scratch
-    order: Any  # (k,) 0, 1, 2 ...
+    velocity: Any  # (m,) inverse @ offset: how fast the code changes as e falls
+    drift: Any  # (m,) gram @ velocity: how fast c changes
+    falls: Any  # (m,) by how much e falls until an atom reaches its threshold, or an entry of the code zero; scratch
+    solved: Any  # (m,) scratch
+    order: Any  # (m,) 0, 1, 2 ...
+
+
+class Scratch(NamedTuple):
+    """Vectors over all atoms of the dictionary, of whole vectors."""
+
+    excess: Any  # (k,) by how much each atom violates the conditions
+    weights: Any  # (k,)
+    chosen: Any  # (k,) integers
+
+
+class Sizes(NamedTuple):
+    """How much of a working set is in use."""
+
+    stride: int  # of its Gram matrix
+    inverse_stride: int
+    n_atoms: int
+    n_support: int
+
+
+class Target(NamedTuple):
+    """Where the path of a row ends, at whichever comes first."""
+
+    e: float
+    n_nonzero: int  # no more atoms than this on the support
+    error: float  # relative to the norm of the row; zero is no limit
 
 
 @lean
@@ -68,7 +100,7 @@ def padded(n):
 
 @lean
 def sum_rows(flat, stride, which, weights, n, out):
-    """out = sum of n rows of a flat matrix, which[i] times weights[i]; out[:] is as long as is asked of the rows."""
+    """out = sum of n rows of a flat matrix, which[i] times weights[i]; out[:] is as long as the part that is asked."""
     at, whole = 0, out.size - out.size % LANES
     while at + 8 * LANES <= whole:
         sum_8(out, at, flat, stride, which, weights, n)
@@ -102,8 +134,8 @@ def fill(x, start, stop, value):
 
 @lean
 def magnitude(x):
-    """The largest magnitude in x; NaN where an entry is not finite."""
-    top, nothing = largest(x), x[0] * 0
+    """The largest magnitude in x; NaN if an entry is not finite."""
+    top, nothing = max_abs(x), x[0] * 0
     for j in range(x.size - x.size % LANES, x.size):
         top, nothing = max(top, abs(x[j])), nothing + (x[j] - x[j])
     return top + nothing
@@ -127,7 +159,7 @@ def add_outer(flat, stride, n, width, weight, x):
 
 
 @lean
-def spread(flat, n, stride, wider, scratch):
+def restride(flat, n, stride, wider, scratch):
     """Move the rows of a flat matrix, n by n, apart to a wider stride."""
     for i in range(n - 1, 0, -1):
         for j in range(n):
@@ -136,362 +168,374 @@ def spread(flat, n, stride, wider, scratch):
             flat[i * wider + j] = scratch[j]
 
 
+@lean
+def dependence(x):
+    """An atom depends on the support if the support leaves no more than this share of its squared norm."""
+    return 0.1 * math.sqrt(np.finfo(x.dtype).eps)
+
+
 @inlined
-def admit(walk, stride, inverse_stride, n, place, code, sign, pull, thin):
-    """Put an atom on the support of n atoms: border the inverse, turn the velocity. False where it depends on them."""
-    inverse, column, solved, width, wider = walk.inverse, walk.column, walk.solved, padded(n), padded(n + 1)
+def with_room(working, sizes):
+    """Sizes with a stride of the inverse that has room for one more row."""
+    n, stride = sizes.n_support, sizes.inverse_stride
+    if padded(n + 1) <= stride:
+        return sizes
+    wider = min(2 * stride + LANES, working.c.size)
+    restride(working.inverse, n, stride, wider, working.drift)
+    return Sizes(sizes.stride, wider, sizes.n_atoms, n)
+
+
+@inlined
+def add_atom(working, sizes, place, code, sign, offset):
+    """Put an atom on the support: border the inverse, and update the velocity.
+
+    Returns the sizes; they are unchanged if the atom depends on the support. The inverse has room for it.
+    """
+    n, stride, inverse_stride = sizes.n_support, sizes.stride, sizes.inverse_stride
+    inverse, solved, width, wider = working.inverse, working.solved, padded(n), padded(n + 1)
+    column = working.falls  # only scratch here
     for i in range(n):
-        column[i] = walk.gram[place * stride + walk.support[i]]
-    sum_rows(inverse, inverse_stride, walk.order, column, n, solved[:width])
-    norm, off = walk.gram[place * stride + place], -pull
+        column[i] = working.gram[place * stride + working.support[i]]
+    sum_rows(inverse, inverse_stride, working.order, column, n, solved[:width])
+    norm, change = working.gram[place * stride + place], -offset
     rest = norm
     for i in range(n):
         rest -= column[i] * solved[i]
-        off += solved[i] * walk.pull[i]
-    if not rest > thin * norm:
-        return False
+        change += solved[i] * working.offset[i]
+    if not rest > dependence(working.c) * norm:
+        return sizes
     if n == width:  # a new vector: beyond the support everything stays zero
-        for part in (solved, walk.code, walk.velocity):
+        for part in (solved, working.code, working.velocity):
             fill(part, n, wider, 0.0)
         for i in range(n):
             fill(inverse, i * inverse_stride + n, i * inverse_stride + wider, 0.0)
     fill(inverse, n * inverse_stride, n * inverse_stride + wider, 0.0)
     solved[n] = -1.0
     add_outer(inverse, inverse_stride, n + 1, wider, 1.0 / rest, solved)
-    add_scaled(walk.velocity[:wider], off / rest, solved[:wider])
-    walk.support[n], walk.code[n], walk.sign[n], walk.pull[n] = place, code, sign, pull
-    return True
+    add_scaled(working.velocity[:wider], change / rest, solved[:wider])
+    working.support[n], working.code[n], working.sign[n], working.offset[n] = place, code, sign, offset
+    return Sizes(stride, inverse_stride, sizes.n_atoms, n + 1)
 
 
 @lean
-def roomy(walk, n, inverse_stride):
-    """The stride of an inverse that has room for one more row than n."""
-    if padded(n + 1) <= inverse_stride:
-        return inverse_stride
-    wider = min(2 * inverse_stride + LANES, walk.c.size)
-    spread(walk.inverse, n, inverse_stride, wider, walk.drift)
-    return wider
-
-
-@lean
-def expel(walk, inverse_stride, n, i):
-    """Take the i-th atom off the support of n atoms; the last takes its place."""
-    inverse, solved, width, last = walk.inverse, walk.solved, padded(n), n - 1
+def remove_atom(working, sizes, i):
+    """Take the i-th atom off the support; the last takes its place. Returns the sizes."""
+    n, stride = sizes.n_support, sizes.inverse_stride
+    inverse, solved, width, last = working.inverse, working.solved, padded(n), n - 1
     for j in range(width):
-        solved[j] = inverse[i * inverse_stride + j]
+        solved[j] = inverse[i * stride + j]
     share = 1.0 / solved[i]
-    add_scaled(walk.velocity[:width], -walk.velocity[i] * share, solved[:width])
-    add_outer(inverse, inverse_stride, n, width, -share, solved)
+    add_scaled(working.velocity[:width], -working.velocity[i] * share, solved[:width])
+    add_outer(inverse, stride, n, width, -share, solved)
     for j in range(width):
-        inverse[i * inverse_stride + j] = inverse[last * inverse_stride + j]
+        inverse[i * stride + j] = inverse[last * stride + j]
     for j in range(n):
-        inverse[j * inverse_stride + i] = inverse[j * inverse_stride + last]
-    for part in (walk.code, walk.sign, walk.pull, walk.velocity):
+        inverse[j * stride + i] = inverse[j * stride + last]
+    for part in (working.code, working.sign, working.offset, working.velocity):
         part[i] = part[last]
-    walk.support[i] = walk.support[last]
-    walk.code[last], walk.velocity[last] = 0.0, 0.0
+    working.support[i] = working.support[last]
+    working.code[last], working.velocity[last] = 0.0, 0.0
     for j in range(width):
-        inverse[last * inverse_stride + j], inverse[j * inverse_stride + last] = 0.0, 0.0
+        inverse[last * stride + j], inverse[j * stride + last] = 0.0, 0.0
+    return Sizes(sizes.stride, stride, sizes.n_atoms, last)
 
 
 @inlined
-def first_least(x):
-    """Smallest entry, at least zero, and where it is first."""
-    where = where_least(x)
+def first_minimum(x):
+    """Smallest entry, at least zero, and its first place."""
+    where = argmin(x)
     return max(x[where], 0.0), where
 
 
 @inlined
-def next_atom(walk, m, n, e, positive, left, thin):
-    """By how much e falls until an atom off the support reaches its threshold, and which; not who just left.
+def next_atom(working, width, n, e, positive, left):
+    """By how much e falls until an atom off the support reaches its threshold, and which; not the one that just left.
 
     An atom that is all but one of the support keeps its distance, and never does.
     """
-    c, drift, thresholds, until = walk.c, walk.drift, walk.thresholds, walk.until
+    c, drift, thresholds, falls = working.c, working.drift, working.thresholds, working.falls
     number = c.dtype.type  # a Python number would turn float32 into float64
-    one, far, e, thin = number(1.0), number(np.inf), number(e), number(thin)
+    one, far, e, smallest = number(1.0), number(np.inf), number(e), number(dependence(c))
     if positive:
-        for j in range(m):
+        for j in range(width):
             closing = one - drift[j]
-            until[j] = (thresholds[j] + e - c[j]) / closing if closing > thin else far
+            falls[j] = (thresholds[j] + e - c[j]) / closing if closing > smallest else far
     else:
-        for j in range(m):
+        for j in range(width):
             reach = thresholds[j] + e
             above = c[j] > reach * drift[j]  # which of the two thresholds comes first
             gap, closing = reach - c[j] if above else reach + c[j], one - drift[j] if above else one + drift[j]
-            until[j] = gap / closing if closing > thin else far
+            falls[j] = gap / closing if closing > smallest else far
     for i in range(n):
-        until[walk.support[i]] = far
+        falls[working.support[i]] = far
     if left >= 0:
-        until[left] = far
-    return first_least(until[:m])
+        falls[left] = far
+    return first_minimum(falls[:width])
 
 
 @inlined
-def next_zero(walk, n):
-    """By how much e falls until a code on the support reaches zero, and which."""
-    code, sign, velocity, until = walk.code, walk.sign, walk.velocity, walk.until
+def next_zero(working, n):
+    """By how much e falls until an entry of the code reaches zero, and its place on the support."""
+    code, sign, velocity, falls = working.code, working.sign, working.velocity, working.falls
     none, far, width = code.dtype.type(0.0), code.dtype.type(np.inf), padded(n + 1)  # never empty
     for i in range(n):
         closing = -sign[i] * velocity[i]
-        until[i] = sign[i] * code[i] / closing if closing > none else far
-    fill(until, n, width, np.inf)
-    return first_least(until[:width])
+        falls[i] = sign[i] * code[i] / closing if closing > none else far
+    fill(falls, n, width, np.inf)
+    return first_minimum(falls[:width])
 
 
 @lean
-def blocked_by(walk, n, sign):
-    """How far an atom that depends on the support may take its place before a code is zero, and which.
+def largest_exchange(working, n, sign):
+    """How far the code of an atom that depends on the support can grow until another entry is zero, and which.
 
-    admit has left the atom's weights on the support in walk.solved. While it trades itself for them neither the
-    reconstruction nor the price changes.
+    add_atom has left the atom's weights on the support in working.solved. While the atom is exchanged for them
+    neither the reconstruction nor the penalty changes.
     """
     furthest, which = np.inf, -1
     for i in range(n):
-        share = sign * walk.solved[i] * walk.sign[i]
-        if share > 0.0 and abs(walk.code[i]) < furthest * share:
-            furthest, which = abs(walk.code[i]) / share, i
+        share = sign * working.solved[i] * working.sign[i]
+        if share > 0.0 and abs(working.code[i]) < furthest * share:
+            furthest, which = abs(working.code[i]) / share, i
     return furthest, which
 
 
-@lean
-def follow(walk, stride, inverse_stride, m, n, e, floor, positive, thin):
-    """Let e fall to the floor. Returns the inverse's stride, the support's size, the bends, and what is left of e."""
-    left, width = np.int64(-1), padded(m)
-    for bends in range(BENDS * m):
-        sum_rows(walk.gram, stride, walk.support, walk.velocity, n, walk.drift[:width])
-        enters, place = next_atom(walk, width, n, e, positive, left, thin)
-        leaves, which = next_zero(walk, n)
+@inlined
+def enter(working, sizes, place, positive, penalised):
+    """Put an atom that has reached its threshold on the support, in exchange for another if it depends on it.
+
+    Without a penalty an exchange gains nothing. Returns the sizes, the atom that left or -1, and whether the code
+    still solves the problem at e; it does unless rounding spoils an exchange.
+    """
+    sign, sizes = 1.0 if positive or working.c[place] > 0.0 else -1.0, with_room(working, sizes)
+    grown = add_atom(working, sizes, place, 0.0, sign, sign)
+    if grown.n_support > sizes.n_support:
+        return grown, np.int64(-1), True
+    step, which = largest_exchange(working, sizes.n_support, sign)
+    if which < 0 or not penalised:
+        working.thresholds[place] = np.inf
+        return sizes, np.int64(-1), True
+    left = working.support[which]
+    add_scaled(working.code[: sizes.n_support], -sign * step, working.solved[: sizes.n_support])
+    sizes = remove_atom(working, sizes, which)
+    grown = add_atom(working, sizes, place, sign * step, sign, sign)
+    exchanged = grown.n_support > sizes.n_support
+    if not exchanged:
+        working.thresholds[place] = np.inf
+    return grown, left, exchanged
+
+
+@inlined
+def follow(working, sizes, e, floor, positive):
+    """Let e fall to the floor. Returns the sizes, the number of breakpoints, and what is left of e."""
+    left, width, most = np.int64(-1), padded(sizes.n_atoms), MAX_BREAKPOINTS * sizes.n_atoms
+    for n_breakpoints in range(most):
+        n = sizes.n_support
+        sum_rows(working.gram, sizes.stride, working.support, working.velocity, n, working.drift[:width])
+        enters, place = next_atom(working, width, n, e, positive, left)
+        leaves, which = next_zero(working, n)
         fall = min(e - floor, enters, leaves)
-        add_scaled(walk.code[: padded(n)], fall, walk.velocity[: padded(n)])
-        add_scaled(walk.c[:width], -fall, walk.drift[:width])
+        add_scaled(working.code[: padded(n)], fall, working.velocity[: padded(n)])
+        add_scaled(working.c[:width], -fall, working.drift[:width])
         e -= fall
         if e <= floor:
-            return inverse_stride, n, bends, e
+            return sizes, n_breakpoints, e
         if leaves <= enters:
-            left = walk.support[which]
-            expel(walk, inverse_stride, n, which)
-            n -= 1
-        else:
-            left, inverse_stride = np.int64(-1), roomy(walk, n, inverse_stride)
-            sign = 1.0 if positive or walk.c[place] > 0.0 else -1.0
-            if admit(walk, stride, inverse_stride, n, place, 0.0, sign, sign, thin):
-                n += 1
-                continue
-            step, which = blocked_by(walk, n, sign)
-            if which < 0 or walk.thresholds[place] == 0.0:  # without a price it has nothing to offer
-                walk.thresholds[place] = np.inf
-                continue
-            left = walk.support[which]
-            add_scaled(walk.code[:n], -sign * step, walk.solved[:n])
-            expel(walk, inverse_stride, n, which)
-            if not admit(walk, stride, inverse_stride, n - 1, place, sign * step, sign, sign, thin):
-                return inverse_stride, n - 1, bends, e
-    return inverse_stride, n, BENDS * m, e
+            left, sizes = working.support[which], remove_atom(working, sizes, which)
+            continue
+        sizes, left, solves = enter(working, sizes, place, positive, working.thresholds[place] != 0.0)
+        if not solves:
+            return sizes, n_breakpoints, e
+    return sizes, most, e
 
 
 @lean
-def level_of_few(excess):
-    """What about FEW of the violations exceed; 0 where they are not many more."""
-    top = largest(excess)
+def joining_level(excess):
+    """The violation that about JOIN atoms exceed; 0 if not many more violate the conditions at all."""
+    top = max_abs(excess)
     level = top * 0  # of its dtype
-    for _ in range(32):  # ties cannot be parted
-        if count_above(excess, level) <= FEW + FEW // 2:
+    for _ in range(32):  # ties cannot be separated
+        if count_above(excess, level) <= JOIN + JOIN // 2:
             break
         level += 0.15 * (top - level)
     return level
 
 
 @lean
-def pack(walk, gram, m_before, m, stride_before, stride):
-    """Fill the walk's Gram matrix with the atoms from m_before on, and move the earlier apart."""
+def pack(working, gram, n_before, n, stride_before, stride):
+    """Fill the working set's Gram matrix from the n_before-th to the n-th atom, and move the rows before apart."""
     if stride > stride_before:
-        spread(walk.gram, m_before, stride_before, stride, walk.drift)
-    for i in range(m_before, m):
-        row = gram[walk.atoms[i]]
-        for j in range(m):
-            walk.gram[i * stride + j] = row[walk.atoms[j]]
-        for j in range(m_before):
-            walk.gram[j * stride + i] = walk.gram[i * stride + j]
-    width = padded(m)
-    for i in range(m):
-        fill(walk.gram, i * stride + m, i * stride + width, 0.0)
-    fill(walk.thresholds, m, width, np.inf)
-    fill(walk.c, m, width, 0.0)
+        restride(working.gram, n_before, stride_before, stride, working.drift)
+    for i in range(n_before, n):
+        row = gram[working.atoms[i]]
+        for j in range(n):
+            working.gram[i * stride + j] = row[working.atoms[j]]
+        for j in range(n_before):
+            working.gram[j * stride + i] = working.gram[i * stride + j]
+    width = padded(n)
+    for i in range(n):
+        fill(working.gram, i * stride + n, i * stride + width, 0.0)
+    fill(working.thresholds, n, width, np.inf)
+    fill(working.c, n, width, 0.0)
 
 
 @lean
-def resume(walk, gram, thresholds, code, stride, inverse_stride):
-    """Take up a code: its atoms join, and form the support, but for those that depend on others.
+def begin(working, gram, thresholds, code, sizes):
+    """Begin at a code: its atoms form the working set, and the support, but for those that depend on others.
 
-    Returns the number of atoms, their stride, that of the inverse, and the size of the support.
+    Returns the sizes; the strides of the row before are kept.
     """
-    m = n = none = np.int64(0)  # a literal 0 would compile all that is called here once more
+    n = none = np.int64(0)  # a literal 0 would compile all that is called here once more
     if magnitude(code) > 0.0:
         for j in range(code.size):
             if code[j] != 0.0:
-                walk.atoms[m], walk.thresholds[m] = j, thresholds[j]
-                m += 1
-    stride = max(stride, padded(m))
-    pack(walk, gram, none, m, stride, stride)
-    for i in range(m):
-        inverse_stride, start = roomy(walk, n, inverse_stride), code[walk.atoms[i]]
-        if admit(walk, stride, inverse_stride, n, i, start, math.copysign(1.0, start), 0.0, thinnest(code)):
-            n += 1
-    return m, stride, inverse_stride, n
-
-
-@lean
-def thinnest(x):
-    """An atom of which the support leaves no more than this share depends on it."""
-    return 0.1 * math.sqrt(np.finfo(x.dtype).eps)
-
-
-@lean
-def residual_correlations(walk, flat, q, n, chosen, weights, c):
-    """c = q - G z over all atoms."""
+                working.atoms[n], working.thresholds[n] = j, thresholds[j]
+                n += 1
+    sizes = Sizes(max(sizes.stride, padded(n)), sizes.inverse_stride, n, none)
+    pack(working, gram, none, n, sizes.stride, sizes.stride)
     for i in range(n):
-        chosen[i], weights[i] = walk.atoms[walk.support[i]], walk.code[i]
-    sum_rows(flat, q.size, chosen, weights, n, c)
+        start, sizes = code[working.atoms[i]], with_room(working, sizes)
+        sizes = add_atom(working, sizes, i, start, math.copysign(1.0, start), 0.0)
+    return sizes
+
+
+@lean
+def residual_correlations(working, scratch, gram, q, n_support, c):
+    """c = q - G z over all atoms."""
+    for i in range(n_support):
+        scratch.chosen[i], scratch.weights[i] = working.atoms[working.support[i]], working.code[i]
+    sum_rows(gram.reshape(gram.size), q.size, scratch.chosen, scratch.weights, n_support, c)
     for j in range(q.size):
         c[j] = q[j] - c[j]
 
 
 @lean
-def broken_by(walk, m, n, c, thresholds, positive, excess):
-    """By how much each atom that is not in the walk breaks the conditions. Returns the most of all, the walk's too.
+def largest_violation(working, sizes, c, thresholds, positive, excess):
+    """The largest violation of the conditions by any atom; excess is that of each atom out of the working set.
 
-    walk.pull is left as c minus its target.
+    working.offset is left as c less its target.
     """
     for j in range(c.size):
         excess[j] = max((c[j] if positive else abs(c[j])) - thresholds[j], 0.0)
-    for i in range(m):
-        if walk.thresholds[i] == np.inf:
-            excess[walk.atoms[i]] = 0.0
-    for i in range(n):
-        j = walk.atoms[walk.support[i]]
-        walk.pull[i] = c[j] - walk.sign[i] * thresholds[j]
+    for i in range(sizes.n_atoms):
+        if working.thresholds[i] == np.inf:
+            excess[working.atoms[i]] = 0.0
+    for i in range(sizes.n_support):
+        j = working.atoms[working.support[i]]
+        working.offset[i] = c[j] - working.sign[i] * thresholds[j]
         excess[j] = 0.0
-    e = largest(excess)
-    for i in range(n):
-        e = max(e, abs(walk.pull[i]))
-    for i in range(m):
-        excess[walk.atoms[i]] = 0.0
+    e = max_abs(excess)
+    for i in range(sizes.n_support):
+        e = max(e, abs(working.offset[i]))
+    for i in range(sizes.n_atoms):
+        excess[working.atoms[i]] = 0.0
     return e
 
 
 @lean
-def join(walk, gram, thresholds, excess, m, stride):
-    """Let those atoms join the walk that break the conditions most.
+def join(working, gram, thresholds, excess, sizes):
+    """Add the atoms that violate the conditions most to the working set.
 
-    Returns how many it has now, the stride, and how far e may fall before all atoms should be looked at again.
+    Returns the sizes, and how far e may fall before all atoms should be checked again.
     """
-    level, m_before, stride_before = level_of_few(excess), m, stride
+    level, n, n_before, stride = joining_level(excess), sizes.n_atoms, sizes.n_atoms, sizes.stride
     for at in range(0, excess.size, LANES):
         if any_above(excess, at, level):
             for j in range(at, at + LANES):
                 if excess[j] > level:
-                    walk.atoms[m], walk.thresholds[m] = j, thresholds[j]
-                    m += 1
-    if padded(m) > stride:  # room for more, and an odd number of vectors: rows do not share the sets of a cache
-        stride = min(padded(m + m // 2) // LANES | 1, walk.c.size // LANES) * LANES
-    if m > m_before:
-        pack(walk, gram, m_before, m, stride_before, stride)
-    return m, stride, DEPTH * level if m_before > 0 else 0.0
+                    working.atoms[n], working.thresholds[n] = j, thresholds[j]
+                    n += 1
+    if padded(n) > stride:  # room for more, and an odd number of vectors: rows do not share the sets of a cache
+        stride = min(padded(n + n // 2) // LANES | 1, working.c.size // LANES) * LANES
+    if n > n_before:
+        pack(working, gram, n_before, n, sizes.stride, stride)
+    return Sizes(stride, sizes.inverse_stride, n, sizes.n_support), FLOOR * level if n_before > 0 else 0.0
 
 
 @lean
-def write_down(walk, n, code):
-    """Write the code of a walk out, without entries that rounding carried past zero. Whether there were none."""
+def write_code(working, n, code):
+    """Write the code out, without entries that rounding carried past zero. Returns whether there were none."""
     fill(code, 0, code.size, 0.0)
     clean = True
     for i in range(n):
-        if walk.code[i] * walk.sign[i] > 0.0:
-            code[walk.atoms[walk.support[i]]] = walk.code[i]
+        if working.code[i] * working.sign[i] > 0.0:
+            code[working.atoms[working.support[i]]] = working.code[i]
         else:
-            walk.code[i], clean = 0.0, False
+            working.code[i], clean = 0.0, False
     return clean
 
 
 @lean
-def settle(
-    walk, excess, weights, chosen, gram, flat, q, thresholds, positive, nothing, stride, inverse_stride, m, n, c,
-    current,
-):  # fmt: skip
-    """Walk until no atom breaks the conditions by more than rounding.
+def solve_row(working, scratch, gram, q, thresholds, positive, rounding, sizes, c):
+    """Add atoms and follow the path until no atom violates the conditions by more than rounding.
 
-    c is q - G z where it is current. Returns the strides of both matrices, how many atoms the walk looks at, the size
-    of the support, the bends, and whether c is current.
+    c is q - G z on entry. Returns the sizes, the number of breakpoints, and whether c is q - G z on return.
     """
-    before, n_bends = np.inf, 0
-    for _ in range(WALKS):
-        if not current:
-            residual_correlations(walk, flat, q, n, chosen, weights, c)
-            current = True
-        e, m_before = broken_by(walk, m, n, c, thresholds, positive, excess), m
-        m, stride, floor = join(walk, gram, thresholds, excess, m, stride)
-        if not e > nothing or (m == m_before and e > 0.5 * before):
+    before, n_breakpoints = np.inf, 0
+    for _ in range(MAX_RUNS):
+        e, n_before = largest_violation(working, sizes, c, thresholds, positive, scratch.excess), sizes.n_atoms
+        sizes, floor = join(working, gram, thresholds, scratch.excess, sizes)
+        if not e > rounding or (sizes.n_atoms == n_before and e > 0.5 * before):
             break
-        for i in range(m):
-            walk.c[i] = c[walk.atoms[i]]
+        n, before = sizes.n_support, e
+        for i in range(sizes.n_atoms):
+            working.c[i] = c[working.atoms[i]]
         for i in range(n):
-            walk.pull[i] /= e
-        sum_rows(walk.inverse, inverse_stride, walk.order, walk.pull, n, walk.velocity[: padded(n)])
-        before, current = e, False
-        inverse_stride, n, bends, e = follow(walk, stride, inverse_stride, m, n, e, floor, positive, thinnest(q))
-        n_bends += bends + 1
+            working.offset[i] /= e
+        sum_rows(working.inverse, sizes.inverse_stride, working.order, working.offset, n, working.velocity[: padded(n)])
+        sizes, passed, e = follow(working, sizes, e, floor, positive)
+        n_breakpoints += passed + 1
         if e > floor:
-            break
-    return stride, inverse_stride, m, n, n_bends, current
+            return sizes, n_breakpoints, False
+        residual_correlations(working, scratch, gram, q, sizes.n_support, c)
+    return sizes, n_breakpoints, True
 
 
 @lean
-def homotopy(walk, excess, weights, chosen, gram, correlations, thresholds, positive, n_iter, residual, z):
-    """Walk each row from its code in z[0] to its minimum under thresholds[0], from there to that under the next, ...
+def homotopy(working, scratch, gram, correlations, thresholds, positive, n_iter, residual, z):
+    """Follow each row from its code in z[0] to its minimum under thresholds[0], from there to that under the next ...
 
     thresholds (n_points, k), z and residual (n_points, n, k): residual is q - G z at the end; n_iter (n_points, n)
-    counts the bends. Where atoms depend on each other, or rounding wins, a row may end a little above: certify what
-    comes out. walk, excess, weights and chosen are scratch, of whole vectors.
+    counts the breakpoints. If atoms depend on each other, or rounding prevails, a row may end a little above its
+    minimum: certify the codes. working and scratch are overwritten.
     """
     n_points, n_rows, k = z.shape
-    flat = gram.reshape(k * k)
-    fill(excess, k, excess.size, 0.0)
-    stride = inverse_stride = min(9 * LANES, walk.c.size)  # what a row needed is kept for the next
+    fill(scratch.excess, k, scratch.excess.size, 0.0)
+    stride = min(9 * LANES, working.c.size)  # the strides that a row needed are kept for the next
+    sizes = Sizes(stride, stride, np.int64(0), np.int64(0))
     for row in range(n_rows):
-        q, current = correlations[row], False
-        nothing = 64.0 * np.finfo(q.dtype).eps * magnitude(q)  # rounding
-        m, stride, inverse_stride, n = resume(walk, gram, thresholds[0], z[0, row], stride, inverse_stride)
+        q = correlations[row]
+        rounding = 64.0 * np.finfo(q.dtype).eps * magnitude(q)
+        sizes = begin(working, gram, thresholds[0], z[0, row], sizes)
         for point in range(n_points):
             t, c = thresholds[point], residual[point, row]
-            if not nothing < np.inf:
+            if not rounding < np.inf:
                 fill(c, 0, k, np.nan)
                 n_iter[point, row] = 0
                 continue
-            if point > 0:
+            if point == 0:
+                residual_correlations(working, scratch, gram, q, sizes.n_support, c)
+            else:
                 for j in range(k):
                     c[j] = residual[point - 1, row, j]
-                for i in range(m):
-                    walk.thresholds[i] = t[walk.atoms[i]]
-            stride, inverse_stride, m, n, n_iter[point, row], current = settle(
-                walk, excess, weights, chosen, gram, flat, q, t, positive, nothing, stride, inverse_stride, m, n, c,
-                current,
-            )  # fmt: skip
-            if not (write_down(walk, n, z[point, row]) and current):
-                residual_correlations(walk, flat, q, n, chosen, weights, c)
-            current = True
+                for i in range(sizes.n_atoms):
+                    working.thresholds[i] = t[working.atoms[i]]
+            sizes, n_iter[point, row], current = solve_row(working, scratch, gram, q, t, positive, rounding, sizes, c)
+            if not (write_code(working, sizes.n_support, z[point, row]) and current):
+                residual_correlations(working, scratch, gram, q, sizes.n_support, c)
 
 
 @lean
-def until_error(walk, n, e, ridges, squares, goal):
-    """By how much e falls until the squared error is down to the goal; and the two numbers by which it changes.
+def until_error(working, n, e, ridges, squares, goal):
+    """By how much e falls until the squared error is down to the goal; and the two coefficients of its change.
 
-    While e falls by s it changes by s (s bend - 2 slope). The ridges are no part of what is reconstructed.
+    While e falls by s it changes by s (s bend - 2 slope). The ridges are no part of the reconstruction.
     """
     slope = bend = 0.0
     for i in range(n):
-        v, ridge = walk.velocity[i], ridges[walk.support[i]]
-        slope += (e * walk.sign[i] + ridge * walk.code[i]) * v
-        bend += (walk.sign[i] - ridge * v) * v
+        v, ridge = working.velocity[i], ridges[working.support[i]]
+        slope += (e * working.sign[i] + ridge * working.code[i]) * v
+        bend += (working.sign[i] - ridge * v) * v
     left = squares - goal
     root = slope * slope - bend * left
     meets = left / (slope + math.sqrt(root)) if goal > 0.0 and slope > 0.0 and root >= 0.0 else np.inf
@@ -499,166 +543,143 @@ def until_error(walk, n, e, ridges, squares, goal):
 
 
 @lean
-def enter(walk, stride, inverse_stride, n, place, positive, thin):
-    """Put an atom that has reached its threshold on the support, in exchange where it depends on it.
+def has_diverged(working, sizes, q, norm, e):
+    """Whether rounding prevails: the last atom is off its threshold, or the energy is above that of zero.
 
-    Returns the size of the support and who left.
+    q (k,) is in units of 1 / norm.
     """
-    sign = 1.0 if positive or walk.c[place] > 0.0 else -1.0
-    if admit(walk, stride, inverse_stride, n, place, 0.0, sign, sign, thin):
-        return n + 1, np.int64(-1)
-    step, which = blocked_by(walk, n, sign)
-    if which < 0:
-        walk.thresholds[place] = np.inf
-        return n, np.int64(-1)
-    left = walk.support[which]
-    add_scaled(walk.code[:n], -sign * step, walk.solved[:n])
-    expel(walk, inverse_stride, n, which)
-    if not admit(walk, stride, inverse_stride, n - 1, place, sign * step, sign, sign, thin):
-        walk.thresholds[place] = np.inf
-        n -= 1
-    return n, left
-
-
-@lean
-def is_lost(walk, at_zero, norm, stride, n, e):
-    """Whether rounding has taken over: the last atom is off its threshold, or the energy above that of zero.
-
-    at_zero (k,) are the correlations of the data, in units of 1 / norm.
-    """
+    n, size = sizes.n_support, 0.0
     if n == 0:
         return False
-    j, size = walk.support[n - 1], 0.0
-    c = at_zero[j] / norm
+    j = working.support[n - 1]
+    c = q[j] / norm
     for i in range(n):
-        c -= walk.code[i] * walk.gram[j * stride + walk.support[i]]
-        size += abs(walk.code[i])
-    return not (abs(walk.sign[n - 1] * c - e) <= 1e-4 * e + 1e-12 and e * size <= 0.5000001)
+        c -= working.code[i] * working.gram[j * sizes.stride + working.support[i]]
+        size += abs(working.code[i])
+    return not (abs(working.sign[n - 1] * c - e) <= 1e-4 * e + 1e-12 and e * size <= 0.5000001)
 
 
 @lean
-def descend(
-    walk, at_zero, norm, ridges, stride, inverse_stride, n, e, floor, nothing, positive, most, goal, thin
-):  # fmt: skip
-    """Follow the minimum under equal thresholds e down to the floor, to the last bend before more than `most` atoms
-    are on the support, or to a squared error, whichever is first. From e = nothing on it is straight.
+def follow_to_target(working, sizes, q, norm, ridges, e, rounding, positive, target):
+    """Follow the minimum under equal thresholds e down to the target. From e = rounding on it is straight.
 
-    It begins where the support is empty and the squared error is one, and ends early, a bend back, where atoms
-    depend on each other so much that rounding takes over. Returns the inverse's stride, the support's size, e, the
-    bends, and whether it arrived at the floor.
+    It begins with an empty support and a squared error of one, and ends early, a breakpoint back, if atoms depend on
+    each other so much that rounding prevails. Returns the sizes, e, the number of breakpoints, and whether it arrived
+    at the target's e.
     """
-    left, bends, squares = np.int64(-1), 0, 1.0
-    while e > floor and bends < 2 * BENDS * stride:
-        sum_rows(walk.gram, stride, walk.support, walk.velocity, n, walk.drift[:stride])
-        enters, place = next_atom(walk, stride, n, e, positive, left, thin)
-        leaves, which = next_zero(walk, n)
-        meets, slope, bend = until_error(walk, n, e, ridges, squares, goal)
-        if e - min(enters, leaves) <= nothing:  # rounding would bend it
+    left, n_breakpoints, squares, stride = np.int64(-1), 0, 1.0, sizes.stride
+    goal = target.error * target.error
+    while e > target.e and n_breakpoints < 2 * MAX_BREAKPOINTS * stride:
+        n = sizes.n_support
+        sum_rows(working.gram, stride, working.support, working.velocity, n, working.drift[:stride])
+        enters, place = next_atom(working, stride, n, e, positive, left)
+        leaves, which = next_zero(working, n)
+        meets, slope, bend = until_error(working, n, e, ridges, squares, goal)
+        if e - min(enters, leaves) <= rounding:  # a breakpoint made by rounding
             enters = leaves = np.inf
-        fall = min(e - floor, enters, leaves, meets)
-        add_scaled(walk.code[: padded(n)], fall, walk.velocity[: padded(n)])
-        add_scaled(walk.c[:stride], -fall, walk.drift[:stride])
+        fall = min(e - target.e, enters, leaves, meets)
+        add_scaled(working.code[: padded(n)], fall, working.velocity[: padded(n)])
+        add_scaled(working.c[:stride], -fall, working.drift[:stride])
         squares += fall * (fall * bend - 2.0 * slope)
-        if is_lost(walk, at_zero, norm, stride, n, e - fall):
-            add_scaled(walk.code[: padded(n)], -fall, walk.velocity[: padded(n)])
-            return inverse_stride, n, e, bends, False
-        if fall == e - floor:
-            return inverse_stride, n, floor, bends, True
+        if has_diverged(working, sizes, q, norm, e - fall):
+            add_scaled(working.code[: padded(n)], -fall, working.velocity[: padded(n)])
+            return sizes, e, n_breakpoints, False
+        if fall == e - target.e:
+            return sizes, target.e, n_breakpoints, True
         e -= fall
-        bends += 1
-        if fall == meets or (n == most and enters < leaves):
-            return inverse_stride, n, e, bends, False
+        n_breakpoints += 1
+        if fall == meets or (n == target.n_nonzero and enters < leaves):
+            return sizes, e, n_breakpoints, False
         if leaves <= enters:
-            left = walk.support[which]
-            expel(walk, inverse_stride, n, which)
-            n -= 1
+            left, sizes = working.support[which], remove_atom(working, sizes, which)
         else:
-            inverse_stride = roomy(walk, n, inverse_stride)
-            n, left = enter(walk, stride, inverse_stride, n, place, positive, thin)
-    return inverse_stride, n, e, bends, e <= floor
+            sizes, left, _ = enter(working, sizes, place, positive, True)
+    return sizes, e, n_breakpoints, e <= target.e
 
 
 @lean
-def least_angle(walk, correlations, norms, ridges, positive, lmbda, most, max_error, n_iter, ends, z):
-    """Walk each row, in units of its norm, from zero down the path of its minima with equal thresholds.
+def least_angle(working, correlations, norms, ridges, positive, target, n_iter, ends, z):
+    """Follow each row, in units of its norm, from zero down the path of its minima with equal thresholds.
 
-    The walk ends at lmbda, or before with `most` atoms, or at max_error, relative to the norm; ends (n,) takes the
-    lmbda that the code is for. ridges (k,) is the part of the Gram's diagonal that does not come from the atoms.
-    n_iter counts the bends. The walk is scratch, but for its Gram matrix: of all atoms, in rows of whole vectors.
+    target.e is in the unit of the data; ends (n,) is the threshold at which each row ended. ridges (k,) is the part
+    of the Gram's diagonal that does not come from the atoms. n_iter counts the breakpoints. The working set is
+    scratch, but for its Gram matrix: of all atoms, in rows of whole vectors.
     """
     n_rows, k = correlations.shape
     stride, none = padded(k), np.int64(0)
-    fill(walk.thresholds, k, stride, np.inf)
-    fill(walk.c, k, stride, 0.0)
-    inverse_stride = min(9 * LANES, walk.c.size)
+    fill(working.thresholds, k, stride, np.inf)
+    fill(working.c, k, stride, 0.0)
+    sizes = Sizes(stride, min(9 * LANES, working.c.size), k, none)
     for row in range(n_rows):
         q, norm, e = correlations[row], norms[row], 0.0
         if not 0.0 < norm < np.inf:
             norm = np.inf
         for j in range(k):
-            walk.c[j], walk.thresholds[j] = q[j] / norm, 0.0
-            e = max(e, walk.c[j] if positive else abs(walk.c[j]))
-        nothing = 1e4 * np.finfo(q.dtype).eps * e
-        inverse_stride, n, e, n_iter[row], arrived = descend(
-            walk, q, norm, ridges, stride, inverse_stride, none, e, lmbda / norm, nothing, positive, most,
-            max_error * max_error, thinnest(q),
+            working.c[j], working.thresholds[j] = q[j] / norm, 0.0
+            e = max(e, working.c[j] if positive else abs(working.c[j]))
+        rounding = 1e4 * np.finfo(q.dtype).eps * e
+        sizes = Sizes(stride, sizes.inverse_stride, k, none)
+        sizes, e, n_iter[row], arrived = follow_to_target(
+            working, sizes, q, norm, ridges, e, rounding, positive,
+            Target(target.e / norm, target.n_nonzero, target.error),
         )  # fmt: skip
-        ends[row] = lmbda if arrived else e * norm
+        ends[row] = target.e if arrived else e * norm
         fill(z[row], 0, k, 0.0)
-        for j in range(n):
-            if walk.code[j] * walk.sign[j] > 0.0:
-                z[row, walk.support[j]] = walk.code[j] * norm
+        for j in range(sizes.n_support):
+            if working.code[j] * working.sign[j] > 0.0:
+                z[row, working.support[j]] = working.code[j] * norm
 
 
 @lean
-def tally(decoded, chosen, entries, atoms, factors, y, z, squares, counts, prices, lengths):
-    """Of each row, for codes with few non-zeros: the squared norm of y - z D, how many entries are not zero,
-    sum_j factors_j |z_j|, and the squared norm of z. The first three are scratch.
+def refit(working, scratch, gram, correlations, thresholds, positive, z):
+    """Least squares on the non-zero entries of each row, non-negative if asked; entries that depend become zero.
+
+    working and scratch are overwritten, thresholds are zeros.
+    """
+    n_rows, k = correlations.shape
+    c, stride = scratch.excess[:k], min(9 * LANES, working.c.size)
+    sizes = Sizes(stride, stride, np.int64(0), np.int64(0))
+    for row in range(n_rows):
+        code = z[row]
+        sizes = begin(working, gram, thresholds, code, sizes)
+        for _ in range(2):  # the second time for what rounding left
+            n, e = sizes.n_support, 0.0
+            residual_correlations(working, scratch, gram, correlations[row], n, c)
+            for i in range(sizes.n_atoms):
+                working.c[i] = c[working.atoms[i]]
+                e = max(e, abs(working.c[i]))
+            if not 0.0 < e < np.inf:
+                break
+            for i in range(n):
+                working.offset[i] = c[scratch.chosen[i]] / e
+            velocity = working.velocity[: padded(n)]
+            sum_rows(working.inverse, sizes.inverse_stride, working.order, working.offset, n, velocity)
+            if positive:
+                sizes, _, e = follow(working, sizes, e, 0.0, positive)
+            else:
+                add_scaled(working.code[: padded(n)], e, velocity)
+        fill(code, 0, k, 0.0)
+        for i in range(sizes.n_support):
+            if working.code[i] > 0.0 or not positive:
+                code[working.atoms[working.support[i]]] = working.code[i]
+
+
+@lean
+def summarize(decoded, chosen, entries, atoms, factors, y, z, squares, counts, penalties, lengths):
+    """For each row of codes with few non-zeros: the squared norm of y - z D, the number of entries that are not zero,
+    sum_j factors_j |z_j|, and the squared norm of z. The first three arrays are scratch.
     """
     (n_rows, k), width = z.shape, y.shape[1]
     flat = atoms.reshape(k * width)
     for row in range(n_rows):
-        n, squares[row], prices[row], lengths[row] = 0, 0.0, 0.0, 0.0
+        n, squares[row], penalties[row], lengths[row] = 0, 0.0, 0.0, 0.0
         for j in range(k):
             if z[row, j] != 0.0:
                 chosen[n], entries[n] = j, z[row, j]
-                prices[row] += factors[j] * abs(entries[n])
+                penalties[row] += factors[j] * abs(entries[n])
                 lengths[row] += entries[n] * entries[n]
                 n += 1
         sum_rows(flat, width, chosen, entries, n, decoded)
         for i in range(width):
             squares[row] += (y[row, i] - decoded[i]) ** 2
         counts[row] = n
-
-
-@lean
-def refit(walk, residual, weights, chosen, gram, correlations, thresholds, positive, z):
-    """Least squares on the non-zero entries of each row, non-negative where asked; entries that depend go to zero.
-
-    walk, residual, weights and chosen are scratch, thresholds are zeros.
-    """
-    n_rows, k = correlations.shape
-    flat, c = gram.reshape(k * k), residual[:k]
-    stride = inverse_stride = min(9 * LANES, walk.c.size)
-    for row in range(n_rows):
-        code = z[row]
-        m, stride, inverse_stride, n = resume(walk, gram, thresholds, code, stride, inverse_stride)
-        for _ in range(2):  # what rounding has left the first time
-            residual_correlations(walk, flat, correlations[row], n, chosen, weights, c)
-            e = 0.0
-            for i in range(m):
-                walk.c[i] = c[walk.atoms[i]]
-                e = max(e, abs(walk.c[i]))
-            if not 0.0 < e < np.inf:
-                break
-            for i in range(n):
-                walk.pull[i] = c[chosen[i]] / e
-            sum_rows(walk.inverse, inverse_stride, walk.order, walk.pull, n, walk.velocity[: padded(n)])
-            if positive:
-                inverse_stride, n, _, e = follow(walk, stride, inverse_stride, m, n, e, 0.0, positive, thinnest(code))
-            else:
-                add_scaled(walk.code[: padded(n)], e, walk.velocity[: padded(n)])
-        fill(code, 0, k, 0.0)
-        for i in range(n):
-            if walk.code[i] > 0.0 or not positive:
-                code[walk.atoms[walk.support[i]]] = walk.code[i]

@@ -49,21 +49,49 @@ def add_columns(gram, weights, out):
     return n_found
 
 
-@lean
-def share_of_energy(smooth, half_norm, price, used, scale, slack, n_used):
-    """The relative gap from its parts; infinite where an overflow, or the loss of a tiny square, leaves it open.
+def relative_gap(smooth, half_norm, penalty, fitted, scale, slack, n_nonzero):
+    r"""The relative duality gap of one row from its parts: the only place where the formula stands.
 
-    A code worse than zero is measured by the energy of zero, or a runaway would certify itself.
+    .. math:: \frac{(1 - s)^2 E_s + \max(R - s f, 0) + m \sqrt{2h}}{\max(\min(E_s + R, h), 10^{-3} h)}
+
+    The unit is the energy of the code, but no more than that of the code zero, or a code that is far too large would
+    make its own gap look small; and no less than a thousandth of it, for rows that are all but reproduced.
+
+    Parameters
+    ----------
+    smooth : float
+        E_s, the energy without its penalty.
+    half_norm : float
+        h, the energy of the code zero.
+    penalty : float
+        R = sum_j t_j |z_j|.
+    fitted : float
+        f = sum of z_j c_j over the penalised entries.
+    scale : float
+        s, the factor in (0, 1] that makes the residual dual feasible.
+    slack : float
+        m, the largest residual of the normal equations of entries without a penalty, for atoms of unit norm.
+    n_nonzero : int
+        Number of non-zero entries.
+
+    Returns
+    -------
+    float
+        Infinite if an overflow, or squares too small to be represented, leave it open.
     """
-    gap = (1.0 - scale) ** 2 * smooth + max(price - scale * used, 0.0) + slack * math.sqrt(2.0 * half_norm)
-    unit = max(min(smooth + price, half_norm), 1e-3 * half_norm)
+    shortfall = 1.0 - scale
+    gap = shortfall * shortfall * smooth + max(penalty - scale * fitted, 0.0) + slack * math.sqrt(2.0 * half_norm)
+    unit = max(min(smooth + penalty, half_norm), 1e-3 * half_norm)
     if unit == 0.0:
-        return math.inf if scale < 1.0 or slack > 0.0 or n_used > 0 else 0.0
+        return math.inf if scale < 1.0 or slack > 0.0 or n_nonzero > 0 else 0.0
     return gap / unit if gap < math.inf else math.inf
 
 
+compiled_relative_gap = lean(relative_gap)
+
+
 @lean
-def relative_gap(gram, q, half_norm, thresholds, positive, c, z):
+def row_gap(gram, q, half_norm, thresholds, positive, c, z):
     """Relative duality gap of one row with residual correlations c = q - G z; see inference.duality_gap."""
     inner, price, used, scale, slack, n_used = 0.0, 0.0, 0.0, 1.0, 0.0, 0
     for j in range(z.size):
@@ -81,14 +109,14 @@ def relative_gap(gram, q, half_norm, thresholds, positive, c, z):
             slack = max(slack, reach / math.sqrt(gram[j, j]))
     if not abs(inner) + abs(used) < math.inf:
         return math.inf
-    return share_of_energy(max(half_norm - 0.5 * inner, 0.0), half_norm, price, used, scale, slack, n_used)
+    return compiled_relative_gap(max(half_norm - 0.5 * inner, 0.0), half_norm, price, used, scale, slack, n_used)
 
 
 @kernel
-def relative_gaps(gram, correlations, half_norms, thresholds, positive, residual, z, gaps):
+def row_gaps(gram, correlations, half_norms, thresholds, positive, residual, z, gaps):
     """The relative gap of each row with its residual correlations."""
     for row in range(len(gaps)):
-        gaps[row] = relative_gap(gram, correlations[row], half_norms[row], thresholds, positive, residual[row], z[row])
+        gaps[row] = row_gap(gram, correlations[row], half_norms[row], thresholds, positive, residual[row], z[row])
 
 
 @lean
@@ -133,7 +161,7 @@ def gap_of_float32(gram, norms, n_features, thresholds, positive, q, half_norm, 
                 slack = max(slack, reach / norms[j])
     if not abs(inner) + abs(used) < math.inf:
         return math.inf
-    return share_of_energy(max(half_norm - 0.5 * inner, 0.0), half_norm, price, used, scale, slack, n_used)
+    return compiled_relative_gap(max(half_norm - 0.5 * inner, 0.0), half_norm, price, used, scale, slack, n_used)
 
 
 @kernel
@@ -183,7 +211,7 @@ def rebuild(gram, q, half_norm, thresholds, positive, minus_z, c, z):
     for j in range(z.size):
         c[j], minus_z[j] = q[j], -z[j]
     add_columns(gram, minus_z, c)
-    return relative_gap(gram, q, half_norm, thresholds, positive, c, z)
+    return row_gap(gram, q, half_norm, thresholds, positive, c, z)
 
 
 @kernel
@@ -331,7 +359,7 @@ def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol
             for _ in range(cycles):  # easy rows need one, hard ones get more and more
                 if not jump(gram, q, thresholds, support, factor, slope, direction, c, zr):
                     break
-            gap = relative_gap(gram, q, half_norms[row], thresholds, positive, c, zr)
+            gap = row_gap(gram, q, half_norms[row], thresholds, positive, c, zr)
             if gap <= tol or sweeps >= max_iter:
                 gap = rebuild(gram, q, half_norms[row], thresholds, positive, minus_z, c, zr)
             if gap < least:
