@@ -75,7 +75,7 @@ ax.legend()
 
 # %%
 # Between these extremes, similar digits have nearby codes. Nearest neighbours of the posterior means belong to the same
-# class far more often than nearest neighbours in the plane of the first two principal components. The posteriors that
+# class more often than nearest neighbours in the plane of the first two principal components. The posteriors that
 # overlap most also tend to belong to the same class.
 
 model = models[1.0]

@@ -60,7 +60,7 @@ print(f"correlation of each atom and its filter: median {np.median(alike):.2f}")
 
 # %%
 # The right panel compares the predicted codes of thirty patches with the codes of minimum energy. Both have exact
-# zeros. The encoder underestimates small entries.
+# zeros. They differ mostly in small entries, which often are zero in only one of the two.
 
 predicted = model.set_params(inference="encoder").transform(test[:30])
 found = model.set_params(inference="argmin").transform(test[:30])

@@ -7,7 +7,8 @@ Sparse coding represents each digit as a sum of a few atoms, by minimising
 .. math:: \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1
 
 over all codes z and unit-norm atoms, the rows of D. On MNIST most of the learned atoms are strokes: bars, bows and
-hooks, each at a fixed position. On the smaller digits of scikit-learn they are larger parts of digits.
+hooks, each at a fixed position. On the smaller digits of scikit-learn most of them are whole digits; for strokes of
+these see :ref:`sphx_glr_auto_examples_quickstart.py`, in which atoms are non-negative too.
 """
 
 # %%
@@ -71,24 +72,24 @@ plot_atoms(atoms[order], (side, side), ax=ax)
 ax.set_title(f"{n_atoms} atoms")
 
 # %%
-# The second figure shows one digit as the sum of its strokes, the largest first. The upper row shows each stroke with
-# its coefficient, the lower row the partial sums.
+# The second figure shows one digit as the sum of its atoms, the largest coefficients first. The upper row shows each
+# atom with its coefficient, the lower row the partial sums.
 
 n_shown = 8
 digit = test[np.flatnonzero(labels[n_train:] == 2)[0]]
 code = coder.transform(digit[None])[0]
-strokes = np.argsort(-code)[:n_shown]
-so_far = np.cumsum(code[strokes, None] * atoms[strokes], axis=0)
-top = [digit, *atoms[strokes]]
+largest = np.argsort(-code)[:n_shown]
+so_far = np.cumsum(code[largest, None] * atoms[largest], axis=0)
+top = [digit, *atoms[largest]]
 bottom = [code @ atoms, *so_far]
-titles = ["the digit", *(f"{coefficient:.2f} x" for coefficient in code[strokes])]
-captions = [f"all {np.count_nonzero(code)} strokes", *("" if n == 1 else f"sum of {n}" for n in range(1, n_shown + 1))]
+titles = ["the digit", *(f"{coefficient:.2f} x" for coefficient in code[largest])]
+captions = [f"all {np.count_nonzero(code)} atoms", *("" if n == 1 else f"sum of {n}" for n in range(1, n_shown + 1))]
 
 figure, axes = plt.subplots(2, 1 + n_shown, figsize=(12, 3.2), layout="constrained")
 for row, pictures, texts in zip(axes, (top, bottom), (titles, captions), strict=True):
     for ax, picture, text in zip(row, pictures, texts, strict=True):
-        largest = np.abs(picture).max()
-        ax.imshow(picture.reshape(side, side), cmap="gray", vmin=-largest, vmax=largest)
+        brightest = np.abs(picture).max()
+        ax.imshow(picture.reshape(side, side), cmap="gray", vmin=-brightest, vmax=brightest)
         ax.set_title(text, fontsize="medium")
         ax.axis("off")
 plt.show()
