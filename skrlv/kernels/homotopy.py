@@ -80,8 +80,8 @@ class Sizes(NamedTuple):
 
     stride: int  # of its Gram matrix
     inverse_stride: int
-    n_atoms: int
-    n_support: int
+    n_atoms: Any  # integers, of Python or NumPy
+    n_support: Any
 
 
 class Target(NamedTuple):

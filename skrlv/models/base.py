@@ -116,7 +116,8 @@ class LatentVariableModel(
 
     def _keep(self, energy, state, dtype, history):
         self._store(energy, dtype)
-        self._state, self.energy_history_, self.n_iter_ = state, np.array(history, dtype=np.float64), len(history)
+        self.energy_history_, self.n_iter_ = np.array(history, dtype=np.float64), len(history)
+        self._state = state  # last: it tells that all the others are there
 
     def _learn(self, learner, dtype, rng, given):
         """Make passes over the data until there is nothing to gain, or max_iter is reached."""
