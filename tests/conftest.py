@@ -1,6 +1,7 @@
 """Data that several test files share."""
 
 import numpy as np
+import open_faults
 import pytest
 from sklearn.datasets import load_digits
 
@@ -13,3 +14,7 @@ def digits():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def pytest_collection_modifyitems(items):
+    open_faults.mark(items)
