@@ -19,7 +19,7 @@ from skrlv.inference import (
     joined,
     least_angle,
     rounded,
-    tallied,
+    summarize,
 )
 from skrlv.metrics import lmbda_grid
 from skrlv.models.base import warn_unless_converged, warn_user
@@ -193,7 +193,7 @@ def _to_target(landscape, x, n_nonzero, max_error, tol):
     missed = np.empty(0)
     if max_error is not None:
         energy = landscape.energy
-        errors, lmbda = _relative(tallied(energy, x, solution.z).squares, x), energy.lmbda
+        errors, lmbda = _relative(summarize(energy, x, solution.z).squares, x), energy.lmbda
         stopped = (np.count_nonzero(solution.z, axis=1) == n_nonzero) | ((lmbdas == lmbda) & (lmbda > 0.0))
         missed = errors[(errors > max_error + _ROUNDING[x.dtype.char]) & ~stopped]
     return rounded(solution, x.dtype, tol, partial(gaps_at, landscape, lmbdas=lmbdas)), missed
@@ -325,9 +325,9 @@ def lmbda_path(
     def walk(rows):
         x = dense(X[rows])
         for i, solution in enumerate(exact_path(energy, x, lmbdas, tol=tol)):
-            tally = tallied(energy, x, solution.z)
-            counts[i, rows], errors[i, rows] = tally.counts, _relative(tally.squares, x)
-            energies[i, rows] = tally.energies(lmbdas[i], energy.encoder_weight)
+            summary = summarize(energy, x, solution.z)
+            counts[i, rows], errors[i, rows] = summary.counts, _relative(summary.squares, x)
+            energies[i, rows] = summary.energies(lmbdas[i], energy.encoder_weight)
             gathered[i].add(rows, solution._replace(z=stored(solution.z, sparse_output)))
 
     each_block(walk, X.shape[0], n_jobs, size=min(ROWS_PER_BLOCK, max(1, _CODES_PER_BLOCK // len(lmbdas))))
