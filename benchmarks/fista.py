@@ -72,15 +72,15 @@ def at_density(atoms, y, density):
 
 def by_kernel(energy, y, n_jobs):
     blocks = each_block(
-        lambda rows: roads._kernel_walk(energy.given(y[rows]), None, max_iter=MAX_ITER, tol=TOL), len(y), n_jobs
+        lambda rows: roads._fista_kernel(energy.given(y[rows]), None, max_iter=MAX_ITER, tol=TOL), len(y), n_jobs
     )
     return joined(blocks)
 
 
 def by_arrays(energy, y, n_jobs):
     with threadpoolctl.threadpool_limits(n_jobs, user_api="blas"):
-        look = roads._lean_until_uphill
-        return roads._walk(energy.given(y), None, look, max_iter=MAX_ITER, tol=TOL, record=False)
+        look = roads._restarted
+        return roads._iterate(energy.given(y), None, look, max_iter=MAX_ITER, tol=TOL, record=False)
 
 
 def seconds(road, *arguments):

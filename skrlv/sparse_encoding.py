@@ -21,7 +21,7 @@ from skrlv.inference import (
     joined,
     least_angle,
     rounded,
-    tallied,
+    summarize,
 )
 from skrlv.metrics import lmbda_grid
 from skrlv.models.validation import (
@@ -226,7 +226,7 @@ def _to_target(block, *, n_nonzero, max_error, tol, missed):
         landscape, n_nonzero=n_nonzero, max_error=max_error or 0.0, tol=before_rounding(tol, x.dtype)
     )
     if max_error is not None:
-        errors = _relative(tallied(block.energy, x, solution.z).squares, x)
+        errors = _relative(summarize(block.energy, x, solution.z).squares, x)
         stopped = (np.count_nonzero(solution.z, axis=1) == n_nonzero) | ((lmbdas == lmbda) & (lmbda > 0.0))
         missed.extend(errors[(errors > max_error + _ROUNDING[x.dtype.char]) & ~stopped])
     return rounded(solution, x.dtype, tol, partial(gaps_at, landscape, lmbdas=lmbdas))
@@ -380,7 +380,7 @@ class _PathRecord:
 
     def add(self, i, rows, x, solution):
         """Put in the solution of the rows x at the i-th lmbda."""
-        sums = tallied(self._energy, x, solution.z)
+        sums = summarize(self._energy, x, solution.z)
         self._counts[i, rows] = sums.counts
         self._energies[i, rows] = sums.energies(self._lmbdas[i], self._energy.encoder_weight)
         self._errors[i, rows] = _relative(sums.squares, x)

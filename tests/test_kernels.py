@@ -44,10 +44,10 @@ def test_adam(dtype, rng):
 
 
 @pytest.mark.parametrize("positive", [False, True])
-def test_shrink(positive):
+def test_soft_threshold(positive):
     v = np.linspace(-3, 3, 25)
     twin = np.maximum(v - 1, 0) if positive else np.sign(v) * np.maximum(np.abs(v) - 1, 0)
-    np.testing.assert_array_equal([lasso.shrink(x, 1.0, positive) for x in v], twin)
+    np.testing.assert_array_equal([lasso.soft_threshold(x, 1.0, positive) for x in v], twin)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def plain_least_angle(gram, q, lmbda):
 
 
 @pytest.mark.parametrize("lmbda", [2.0, 1.0, 0.5])
-def test_least_angle_walks_like_its_plain_twin(lmbda):
+def test_least_angle_follows_the_path_of_its_plain_version(lmbda):
     atoms, y = random_dictionary(30, 400, 1), np.random.default_rng(0).normal(size=(6, 400))
     gram, correlations, norms = atoms @ atoms.T, y @ atoms.T, np.linalg.norm(y, axis=1)
     codes, ends, bends = np.empty((6, 30)), np.empty(6), np.empty(6, np.int64)
@@ -240,13 +240,13 @@ def test_refit_is_least_squares_on_the_support(positive, rng):
 
 @dtypes
 @pytest.mark.parametrize("regularizer", [L1(), L1(positive=True), L1(weights=np.linspace(0.2, 2, 30))], ids=str)
-def test_fista_kernel_walks_like_the_array_code(regularizer, dtype, rng):
+def test_fista_kernel_takes_the_steps_of_the_array_code(regularizer, dtype, rng):
     atoms, y = random_dictionary(30, 20).astype(dtype), rng.normal(size=(25, 20)).astype(dtype)
     if regularizer.weights is not None:
         regularizer = L1(weights=regularizer.weights.astype(dtype))
     landscape = Energy(Dictionary(atoms), regularizer, 0.2).given(y)
-    kernel = pg._kernel_walk(landscape, None, max_iter=3000, tol=1e-4)
-    array = pg._walk(landscape, None, pg._lean_until_uphill, max_iter=3000, tol=1e-4, record=False)
+    kernel = pg._fista_kernel(landscape, None, max_iter=3000, tol=1e-4)
+    array = pg._iterate(landscape, None, pg._restarted, max_iter=3000, tol=1e-4, record=False)
     assert kernel.z.dtype == array.z.dtype == dtype
     assert kernel.converged.all()
     tolerance = 1e-10 if dtype == np.float64 else 1e-3

@@ -24,7 +24,7 @@ in_every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Problems of a test's size in several tiles, and working sets that do not hold a tile."""
-    monkeypatch.setattr(tiled, "_PLACES_PER_TILE", 8)
+    monkeypatch.setattr(tiled, "_POSITIONS_PER_TILE", 8)
     monkeypatch.setattr(tiled, "_ENTRIES_PER_SLAB", 50)
 
 
@@ -217,7 +217,7 @@ def test_more_entries_than_one_working_set_holds(rng):
     landscape = Energy(decoder, L1(), some_lmbda(decoder, y, 0.01)).given(y)
     found = tiled_descent(landscape, tol=1e-5)
     assert found.converged.all()
-    assert np.count_nonzero(found.z) > convolution.MOST_ENTRIES
+    assert np.count_nonzero(found.z) > convolution.MAX_ENTRIES
     np.testing.assert_allclose(found.error, duality_gap(landscape, found.z), rtol=1e-6)
 
 

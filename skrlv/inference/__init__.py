@@ -1,4 +1,4 @@
-"""Floor 4: how z is found. Each method takes a landscape and a start, and returns a `Solution`."""
+"""Inference: how z is found. Each method takes a landscape and a start, and returns a `Solution`."""
 
 from skrlv.inference.coordinate_descent import coordinate_descent
 from skrlv.inference.duality import duality_gap
@@ -8,7 +8,7 @@ from skrlv.inference.least_angle import debiased, gaps_at, least_angle
 from skrlv.inference.mixed_precision import before_rounding, mixed_path, rounded
 from skrlv.inference.proximal_gradient import fista, fista_restart, ista
 from skrlv.inference.solution import ROWS_PER_THREAD, Gathered, Solution, blockwise, gather, joined, unconverged
-from skrlv.inference.tally import tallied
+from skrlv.inference.summary import summarize
 from skrlv.inference.tiled_descent import tiled_descent
 from skrlv.inference.useful_range import useful_range
 
@@ -35,7 +35,7 @@ __all__ = [
     "least_angle",
     "mixed_path",
     "rounded",
-    "tallied",
+    "summarize",
     "tiled_descent",
     "unconverged",
     "useful_range",

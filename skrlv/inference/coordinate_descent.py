@@ -1,4 +1,4 @@
-"""Coordinate descent on the Gram matrix: exact codes with a certificate on each row."""
+"""Coordinate descent on the Gram matrix: exact codes, each row certified."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from skrlv.inference.solution import Solution
 
 
 def coordinate_descent(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
-    r"""Minimise over one entry after the other; the energy never rises.
+    r"""Minimise over one entry after another; the energy never rises.
 
     .. math:: z_j \leftarrow \mathrm{sh}_{t_j}(c_j + G_{jj} z_j) / G_{jj}, \qquad c \leftarrow c - \Delta z_j\, G_j
 
@@ -16,9 +16,9 @@ def coordinate_descent(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     landscape : Landscape
         Quadratic, under the L1 family, of NumPy arrays.
     z0 : array of shape (n_samples, n_components) or None, default=None
-        Where to begin; None is the landscape's own start.
+        Start; None is the landscape's own.
     max_iter : int, default=100_000
-        Most sweeps of any row.
+        Maximum number of sweeps of any row.
     tol : float, default=1e-6
         A row stops when its relative duality gap (see `duality_gap`) is at most this. It is checked
         before the first sweep, so a zero code may be the answer.
@@ -26,7 +26,7 @@ def coordinate_descent(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     Returns
     -------
     Solution
-        Codes, sweeps and gap per row, and which rows met ``tol``.
+        Codes, number of sweeps and gap per row, and which rows met ``tol``.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Homotopy: the quickest road to exact codes, certified on each row."""
+"""Homotopy: the fastest method for exact codes, each row certified."""
 
 import numpy as np
 
@@ -13,25 +13,25 @@ def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
 
     .. math:: |q - Gz|_j \le t_j + e, \qquad e \to 0
 
-    As e falls the minimum moves along straight lines. From zero these are the steps of least angle regression; from a
-    code near the minimum there are few. Rows that end above ``tol``, where atoms nearly depend on each other, go on
-    by `coordinate_descent`.
+    As e falls the minimiser is piecewise linear. From zero this is least angle regression; from a code near the
+    minimum few breakpoints remain. Rows that end above ``tol``, because atoms nearly depend on each other, go on by
+    `coordinate_descent`.
 
     Parameters
     ----------
     landscape : Landscape
         Quadratic, under the L1 family, of NumPy arrays.
     z0 : array of shape (n_samples, n_components) or None, default=None
-        Where to begin; None is the landscape's own start.
+        Start; None is the landscape's own.
     max_iter : int, default=100_000
-        Most sweeps of coordinate descent for any row.
+        Maximum number of sweeps of coordinate descent for any row.
     tol : float, default=1e-6
         Largest relative duality gap of a row, see `duality_gap`.
 
     Returns
     -------
     Solution
-        Codes, bends and sweeps together and gap per row, and which rows met ``tol``.
+        Codes, number of breakpoints and sweeps together and gap per row, and which rows met ``tol``.
 
     References
     ----------
@@ -42,16 +42,16 @@ def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
 
 
 def homotopy_path(landscape, lmbdas, z0=None, *, max_iter=100_000, tol=1e-6):
-    """Exact codes at each of several lmbdas: `homotopy` goes on from one to the next.
+    """Exact codes at each of several lmbdas: `homotopy` continues from each to the next.
 
     Parameters
     ----------
     landscape : Landscape
-        As for `homotopy`, but for an elastic net, whose Gram matrix changes with lmbda. Its own lmbda is not used.
+        As for `homotopy`, but not of an elastic net, whose Gram matrix changes with lmbda. Its own lmbda is not used.
     lmbdas : sequence of float
         Best in decreasing order.
     z0, max_iter, tol
-        As for `homotopy`; z0 is where to begin at the first lmbda.
+        As for `homotopy`; z0 is the start at the first lmbda.
 
     Returns
     -------
@@ -61,14 +61,14 @@ def homotopy_path(landscape, lmbdas, z0=None, *, max_iter=100_000, tol=1e-6):
     from skrlv.kernels import lasso
 
     problem, start = lasso_start(landscape, z0)
-    n_iter, residual, z = walked(problem, path_thresholds(landscape, lmbdas), start)
+    n_iter, residual, z = follow_path(problem, path_thresholds(landscape, lmbdas), start)
     solutions = []
     for point, lmbda in enumerate(lmbdas):
         here, gaps = problem._replace(thresholds=path_thresholds(landscape, [lmbda])[0]), np.empty(len(start))
         lasso.row_gaps(*here.arrays, residual[point], z[point], gaps)
         solution = Solution(z[point], n_iter[point], gaps, gaps <= tol)
         if not solution.converged.all():
-            solution = _mended(landscape.at(lmbda), solution, max_iter, tol)
+            solution = _refined(landscape.at(lmbda), solution, max_iter, tol)
         solutions.append(solution)
     return solutions
 
@@ -82,10 +82,10 @@ def path_thresholds(landscape, lmbdas):
     return np.stack([energy.regularizer.thresholds(lmbda, len(gram)) for lmbda in lmbdas]).astype(gram.dtype)
 
 
-def walked(problem, thresholds, start):
-    """Walk each row from one set of thresholds to the next.
+def follow_path(problem, thresholds, start):
+    """Follow each row from one set of thresholds to the next.
 
-    Returns the bends (n_points, n_samples), the residual correlations q - G z and the codes.
+    Returns the number of breakpoints (n_points, n_samples), the residual correlations q - G z and the codes.
     """
     from skrlv.kernels.homotopy import homotopy
 
@@ -109,8 +109,8 @@ def workspace(n_components, dtype):
     return working, Scratch(empty_aligned(whole, dtype), empty_aligned(whole, dtype), np.empty(whole, dtype=np.int64))
 
 
-def _mended(landscape, solution, max_iter, tol):
-    """Rows that did not arrive go on by coordinate descent; from zero where they ended above its energy."""
+def _refined(landscape, solution, max_iter, tol):
+    """Continue rows that have not converged by coordinate descent; from zero if they ended above its energy."""
     missed = np.flatnonzero(~solution.converged)
     start = solution.z[missed]
     start[~(solution.error[missed] < 1.0)] = 0.0

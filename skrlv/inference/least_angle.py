@@ -1,4 +1,4 @@
-"""The path of exact codes from zero downwards, to a number of entries or an error."""
+"""Least angle regression: the path of exact codes from zero to a number of entries or an error, and refits."""
 
 import numpy as np
 
@@ -11,20 +11,20 @@ from skrlv.regularizers import L1
 
 
 def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, tol=1e-6):
-    r"""Exact codes, each at a lmbda of its own: where its path from zero first meets a target.
+    r"""Exact codes, each at a lmbda of its own: the largest at which its path from zero meets a target.
 
-    The walk ends before more than ``n_nonzero`` entries are non-zero, at :math:`\|y - zD\| = max\_error \|y\|`, or at
-    the landscape's lmbda, whichever comes first; or where atoms depend on each other so much that rounding hides the
-    rest of the path.
+    The path ends before more than ``n_nonzero`` entries are non-zero, at :math:`\|y - zD\| = max\_error \|y\|`, or at
+    the landscape's lmbda, whichever comes first. It ends earlier if atoms depend on each other so much that rounding
+    hides the rest.
 
     Parameters
     ----------
     landscape : Landscape
         Of a dictionary under squared error and L1 with positive weights, of NumPy arrays.
     n_nonzero : int or None, default=None
-        Most non-zeros of a row; None is no limit.
+        Maximum number of non-zeros of a row; None is no limit.
     max_error : float, default=0.0
-        Relative error at which a row is good enough.
+        Relative error at which the path of a row ends; 0 is no limit.
     max_iter, tol
         As for `homotopy`.
 
@@ -33,40 +33,45 @@ def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, t
     solution : Solution
         Codes, with their gaps at these lmbdas.
     lmbdas : array of shape (n_samples,)
-        The lmbda of which each row is the exact code.
+        The lmbda at which each row is the exact code.
+
+    Raises
+    ------
+    TypeError
+        If the regularizer is not L1 with positive weights, or the encoder is more than a ridge.
     """
     energy = landscape.energy
     weights = energy.regularizer.thresholds(1.0, landscape.start().shape[1])
     if not (isinstance(energy.regularizer, L1) and isinstance(energy.encoder, ZeroEncoder | None) and weights.all()):
         raise TypeError("A path to a target needs L1, without a weight of zero, and no encoder but a ridge.")
     landscape = landscape.on_gram()
-    most = len(weights) if n_nonzero is None else int(n_nonzero)
-    codes, lmbdas, bends = _walk(landscape, most, max_error)
-    solution = _certified(landscape, codes, lmbdas, tol, 0)
+    n_nonzero = len(weights) if n_nonzero is None else int(n_nonzero)
+    codes, lmbdas, n_breakpoints = _follow(landscape, n_nonzero, max_error)
+    solution = _refined(landscape, codes, lmbdas, tol, 0)
     if not (solution.error < 1.0).all():  # above the energy of zero
         codes[~(solution.error < 1.0)] = 0.0
-        solution = _certified(landscape, codes, lmbdas, tol, 0)
+        solution = _refined(landscape, codes, lmbdas, tol, 0)
     if not solution.converged.all():
-        solution = _within(most, _certified(landscape, codes, lmbdas, tol, max_iter), solution)
-    return solution._replace(n_iter=solution.n_iter + bends), lmbdas
+        solution = _unless_dense(n_nonzero, _refined(landscape, codes, lmbdas, tol, max_iter), solution)
+    return solution._replace(n_iter=solution.n_iter + n_breakpoints), lmbdas
 
 
-def _within(most, better, solution):
-    """The better solution, but of the rows that it gave more than `most` non-zeros the other."""
-    few = np.count_nonzero(better.z, axis=1) <= most
+def _unless_dense(n_nonzero, better, solution):
+    """Take `better` row by row, but `solution` if `better` has more than `n_nonzero` non-zeros."""
+    few = np.count_nonzero(better.z, axis=1) <= n_nonzero
     z = np.where(few[:, None], better.z, solution.z)
     return Solution(z, *(np.where(few, a, b) for a, b in zip(better[1:4], solution[1:4], strict=True)))
 
 
 def gaps_at(landscape, z, lmbdas):
     """Relative duality gap of each row at a lmbda of its own."""
-    return _certified(landscape.on_gram(), z, lmbdas, np.inf, 0).error
+    return _refined(landscape.on_gram(), z, lmbdas, np.inf, 0).error
 
 
 def debiased(landscape, z):
-    """Least squares on the non-zero entries of each code, without any price; for positive codes non-negative.
+    """Least squares on the non-zero entries of each code, without a penalty; non-negative for positive codes.
 
-    Of entries whose atoms depend on each other some become zero.
+    If the atoms of these entries depend on each other, some of the entries become zero.
     """
     from skrlv.kernels.homotopy import refit
 
@@ -76,13 +81,12 @@ def debiased(landscape, z):
     return z
 
 
-def _walk(landscape, most, max_error):
-    """Codes, the lmbda that each is for, and the bends per row.
+def _follow(landscape, n_nonzero, max_error):
+    """Codes, the lmbda of each, and the number of breakpoints per row.
 
-    The kernel knows no weights: it is given atoms divided by theirs.
+    The kernel takes no weights: each atom is divided by its own.
     """
-    from skrlv.kernels.homotopy import Target
-    from skrlv.kernels.homotopy import least_angle as walk_down
+    from skrlv.kernels import homotopy
 
     problem, codes = lasso_start(landscape, None)
     energy, (n_samples, n_components) = landscape.energy, codes.shape
@@ -91,17 +95,17 @@ def _walk(landscape, most, max_error):
     if (weights != 1.0).any():
         gram, correlations = gram / weights / weights[:, None], correlations / weights
     ridges, norms = energy.encoder_weight / weights**2, np.sqrt(2.0 * problem.half_norms)
-    ends, bends = np.empty(n_samples), np.empty(n_samples, dtype=np.int64)
+    ends, n_breakpoints = np.empty(n_samples), np.empty(n_samples, dtype=np.int64)
     working = workspace(n_components, gram.dtype)[0]._replace(gram=_whole_vectors(gram))
-    target = Target(energy.lmbda, most, float(max_error))
-    walk_down(working, correlations, norms, ridges, problem.positive, target, bends, ends, codes)
+    target = homotopy.Target(energy.lmbda, n_nonzero, float(max_error))
+    homotopy.least_angle(working, correlations, norms, ridges, problem.positive, target, n_breakpoints, ends, codes)
     if (weights != 1.0).any():
         codes /= weights
-    return codes, ends, bends
+    return codes, ends, n_breakpoints
 
 
 def _whole_vectors(gram):
-    """The rows of a Gram matrix one after the other, each with zeros up to whole vectors."""
+    """The rows of a Gram matrix as one vector, each padded with zeros to whole vectors."""
     from skrlv.kernels.homotopy import LANES
 
     k, rest = len(gram), -len(gram) % LANES
@@ -109,10 +113,10 @@ def _whole_vectors(gram):
     return aligned(wide.reshape(k * (k + rest)))
 
 
-def _certified(landscape, z, lmbdas, tol, max_iter):
-    """The `Solution` of rows with a lmbda each: they go on by coordinate descent where they are above tol.
+def _refined(landscape, z, lmbdas, tol, max_iter):
+    """The `Solution` of rows with a lmbda each; rows above tol go on by coordinate descent.
 
-    Divided by its lmbda a row is a problem with lmbda = 1; without one it is least squares.
+    Divided by its lmbda a row is a problem with lmbda = 1; at lmbda = 0 it is least squares.
     """
     from skrlv.kernels import lasso
 

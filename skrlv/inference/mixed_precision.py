@@ -1,4 +1,4 @@
-"""Exact codes of float32 data: searched in float32, certified in float64."""
+"""Exact codes of float32 data: computed in float32, certified in float64."""
 
 from functools import partial
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from skrlv.energy import GramLandscape
 from skrlv.inference.duality import duality_gap
-from skrlv.inference.homotopy import homotopy_path, path_thresholds, walked
+from skrlv.inference.homotopy import follow_path, homotopy_path, path_thresholds
 from skrlv.inference.problem import lasso_problem, lasso_start
 from skrlv.inference.solution import Solution
 
-_NEAR = 1e-2  # gap up to which a code of float32 is worth going on from
-_ROUNDED = 1e-6  # rounding codes to float32 alone opens gaps about this wide, and wider between twin atoms
+_NEAR = 1e-2  # gap up to which a float32 code is a useful start
+_ROUNDED = 1e-6  # gap about as large as rounding codes to float32 opens; between duplicate atoms it is larger
 
 
 def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
-    """Walk in float32, which moves half of the bytes; rows that end above ``tol`` go on in float64.
+    """Compute in float32, which moves half of the bytes; rows that end above ``tol`` go on in float64.
 
     The gap is that of the float32 codes under the float64 energy. Codes that met a ``tol`` below 1e-6 before they
     were rounded count as converged up to a gap of 1e-6.
@@ -29,7 +29,7 @@ def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
     lmbdas : sequence of float
         Best in decreasing order.
     z0 : array of shape (n_samples, n_components) or None, default=None
-        Where to begin.
+        Start.
     tol : float, default=1e-4
         Largest relative duality gap of a row, see `duality_gap`.
 
@@ -40,27 +40,29 @@ def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
     """
     exact = energy.given(y.astype(np.float64)).on_gram()
     if tol < _ROUNDED:
-        return _in_double(exact, lmbdas, z0, tol)
-    solutions = _in_single(exact, lmbdas, z0, tol)
+        return _float64_path(exact, lmbdas, z0, tol)
+    solutions = _float32_path(exact, lmbdas, z0, tol)
     for lmbda, solution in zip(lmbdas, solutions, strict=True):
         missed = np.flatnonzero(~solution.converged)
         if missed.size:
             start = solution.z[missed]
             start[~(solution.error[missed] < _NEAR)] = 0.0
-            (rest,) = _in_double(exact.take(missed), [lmbda], start, tol)
+            (rest,) = _float64_path(exact.take(missed), [lmbda], start, tol)
             for mine, theirs in zip(solution[:4], rest[:4], strict=True):
                 mine[missed] = theirs
     return solutions
 
 
-def _in_single(exact, lmbdas, z0, tol):
+def _float32_path(exact, lmbdas, z0, tol):
     from skrlv.kernels import lasso
 
-    # Correlations are of float64 and rounded: sgemm rounds a row by its place in the block, and codes would depend on
-    # the order of the rows.
+    # Correlations are computed in float64 and rounded: sgemm rounds a row by its place in the block, so codes would
+    # depend on the order of the rows.
     form = exact.form._replace(gram=exact.energy.single.gram, correlations=exact.form.correlations.astype(np.float32))
     landscape, (problem, start) = GramLandscape(exact.energy.single, form, exact.decoded), lasso_start(exact, z0)
-    n_iter, residual, z = walked(lasso_problem(landscape), path_thresholds(landscape, lmbdas), start.astype(np.float32))
+    n_iter, residual, z = follow_path(
+        lasso_problem(landscape), path_thresholds(landscape, lmbdas), start.astype(np.float32)
+    )
     n_features, solutions = exact.energy.decoder.atoms.shape[1], []
     for point, thresholds in enumerate(path_thresholds(exact, lmbdas)):
         gram, *rest = problem._replace(thresholds=thresholds).arrays
@@ -70,7 +72,7 @@ def _in_single(exact, lmbdas, z0, tol):
     return solutions
 
 
-def _in_double(exact, lmbdas, z0, tol):
+def _float64_path(exact, lmbdas, z0, tol):
     solutions = homotopy_path(exact, lmbdas, z0, tol=before_rounding(tol, np.float32))
     return [
         rounded(solution, np.float32, tol, partial(duality_gap, exact.at(lmbda)))
@@ -79,12 +81,12 @@ def _in_double(exact, lmbdas, z0, tol):
 
 
 def before_rounding(tol, dtype):
-    """What float64 codes must meet, with room for their rounding to dtype."""
+    """The tolerance of float64 codes that are then rounded to dtype."""
     return tol if dtype == np.float64 else 0.5 * tol
 
 
 def rounded(solution, dtype, tol, gaps):
-    """The `Solution` in dtype, certified as it is given out; gaps(z) is the certificate of float64 codes."""
+    """The `Solution` in dtype, certified after rounding; gaps(z) are the gaps of float64 codes."""
     if dtype == np.float64:
         return solution
     z = solution.z.astype(dtype)

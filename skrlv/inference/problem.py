@@ -1,4 +1,4 @@
-"""The road from a landscape to the kernels: a Lasso in the Gram form, as bare NumPy arrays."""
+"""A landscape in the form that the kernels take: a Lasso on its Gram matrix, as NumPy arrays."""
 
 from typing import NamedTuple
 
@@ -20,12 +20,12 @@ class LassoProblem(NamedTuple):
 
     @property
     def arrays(self):
-        """What a kernel takes, in its order."""
+        """The arguments that all kernels take, in their order."""
         return self[:-1]
 
 
 def is_lasso(landscape):
-    """Whether the kernels can walk this landscape."""
+    """Whether the kernels can minimise this landscape."""
     energy = landscape.energy
     return energy.has_gram and isinstance(energy.regularizer, LassoFamily) and is_numpy(landscape.start())
 
@@ -48,7 +48,7 @@ def lasso_problem(landscape):
 
 
 def lasso_start(landscape, z0):
-    """The `LassoProblem` of a landscape, and where to begin, as an array to write on."""
+    """The `LassoProblem` of a landscape, and the start, as an array that may be overwritten."""
     if not is_lasso(landscape):
         raise TypeError("Exact codes need NumPy arrays, a dictionary, squared error and the L1 family.")
     problem = lasso_problem(landscape)

@@ -1,4 +1,4 @@
-"""What every inference method returns."""
+"""The result of every inference method, and how results of blocks of rows become one."""
 
 from functools import partial
 from threading import Lock
@@ -14,19 +14,19 @@ ROWS_PER_THREAD = 64  # of a batch
 
 
 class Solution(NamedTuple):
-    """Codes of a block of rows, and how the search for them went."""
+    """Codes of a block of rows, and how many steps and what error they came with."""
 
     z: object  # (n_samples, ..., n_components), like the landscape's arrays
-    n_iter: np.ndarray  # (n_samples,): steps taken by each row
-    error: np.ndarray  # (n_samples,): what the method stops on, where each row ended
-    converged: np.ndarray  # (n_samples,): whether that met the tolerance
-    energies: np.ndarray | None = None  # (longest n_iter + 1, n_samples) where recorded: energy at the start and on
+    n_iter: np.ndarray  # (n_samples,): number of steps of each row
+    error: np.ndarray  # (n_samples,): last value of the method's stopping criterion
+    converged: np.ndarray  # (n_samples,): whether that is within the tolerance
+    energies: np.ndarray | None = None  # (max(n_iter) + 1, n_samples) if recorded: from the start on
 
 
 class Gathered:
-    """The solutions of blocks of rows as one: arrays filled as threads bring them in, CSR codes stacked at the end.
+    """The solutions of blocks of rows as one: arrays are filled as threads finish, CSR codes stacked at the end.
 
-    Codes go to ``z`` if it is given.
+    Codes are written to ``z`` if it is given.
     """
 
     def __init__(self, n_rows, z=None):
@@ -54,7 +54,7 @@ class Gathered:
 
 
 def gather(search, n_rows, blocks=each_block):
-    """The `Solution` of all rows, from search(rows) of each block; ``blocks(work, n_rows)`` cuts and runs them."""
+    """The `Solution` of all rows from search(rows) of each block; ``blocks(work, n_rows)`` runs work on the blocks."""
 
     def work(rows):
         gathered.add(rows, search(rows))
@@ -77,7 +77,7 @@ def blockwise(infer, n_jobs, size=ROWS_PER_THREAD):
 
 
 def joined(solutions):
-    """The solutions of consecutive blocks of rows, with NumPy or CSR codes, as one."""
+    """Concatenate the solutions of consecutive blocks of rows, with NumPy or CSR codes."""
     z, *records = zip(*(part[:4] for part in solutions), strict=True)
     codes = sparse.vstack(z, format="csr") if sparse.issparse(z[0]) else np.concatenate(z)
     return Solution(codes, *map(np.concatenate, records))

@@ -1,4 +1,4 @@
-"""Exact codes of signals on kernels, with a certificate on each: coordinate descent on working sets, tile by tile."""
+"""Exact convolutional codes, each signal certified: coordinate descent on working sets, tile by tile."""
 
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,39 +14,39 @@ from skrlv.decoders import ConvolutionalDictionary
 from skrlv.inference.solution import Solution, gather
 from skrlv.regularizers import LassoFamily
 
-_PLACES_PER_TILE = 2048
+_POSITIONS_PER_TILE = 2048
 _ENTRIES_PER_SLAB = 2**20
-_FLOAT32_REACHES = 1e-5  # gaps below it need sums in float64
-_NO_GAIN = 0.9
+_FLOAT32_TOL = 1e-5  # gaps below it need sums in float64
+_NO_GAIN = 0.9  # a gap above this share of the smallest so far is no progress
 
 
 def tiled_descent(landscape, z0=None, *, max_iter=2000, tol=1e-6, n_jobs=None):
     r"""Minimise over small sets of entries, each on the Gram matrix of its own; the energy never rises.
 
-    A signal's positions are cut in tiles. A visit to a tile moves what is not zero there, and what is furthest from
-    the conditions of a minimum, by cyclic coordinate descent; then residual correlations around are brought up to date
-    from the table of inner products of kernels and moved kernels. Tiles of one colour are so far apart that they know
-    nothing of each other, so threads work on them side by side, and the result is the same to the bit.
+    A signal's positions are cut in tiles. A visit to a tile moves its non-zero entries, and the entries that violate
+    the conditions of a minimum most, by cyclic coordinate descent; then the residual correlations around them are
+    updated from the table of inner products of kernels and moved kernels. Tiles of one colour are so far apart that
+    they do not interact, so threads work on them in parallel, and the result is the same to the bit.
 
     Parameters
     ----------
     landscape : Landscape
-        Of NumPy arrays: a `ConvolutionalDictionary` over one to three axes, squared error, the L1 family. Its codes
-        may be drawn to a prediction.
+        Of NumPy arrays: a `ConvolutionalDictionary` over one to three axes, squared error, the L1 family, with or
+        without an encoder term.
     z0 : array of shape (n_samples, \*positions, n_components) or None, default=None
-        Where to begin; None is zero.
+        Start; None is zero.
     max_iter : int, default=2000
-        Most visits to all tiles of a signal.
+        Maximum number of visits to all tiles of a signal.
     tol : float, default=1e-6
         Largest relative duality gap of a signal, see `duality_gap`; certified in float64 before the first visit, so
-        zero may be the answer, and whenever all tiles have settled.
+        zero may be the answer, and whenever all tiles have converged.
     n_jobs : int or None, default=None
         Threads, over signals and over tiles.
 
     Returns
     -------
     Solution
-        Codes of the dtype of the data, visits and gap per signal, and which met ``tol``.
+        Codes of the dtype of the data, number of visits and gap per signal, and which signals met ``tol``.
 
     References
     ----------
@@ -59,7 +59,7 @@ def tiled_descent(landscape, z0=None, *, max_iter=2000, tol=1e-6, n_jobs=None):
             "L1 family."
         )
     y, prediction = landscape.y, landscape.prediction
-    dtype = np.float64 if tol < _FLOAT32_REACHES else y.dtype
+    dtype = np.float64 if tol < _FLOAT32_TOL else y.dtype
     problem = ConvolutionalLasso(landscape.energy, dtype)
 
     def search(rows):
@@ -73,7 +73,7 @@ def tiled_descent(landscape, z0=None, *, max_iter=2000, tol=1e-6, n_jobs=None):
 
 
 def is_convolutional_lasso(landscape):
-    """Whether `tiled_descent` can walk this landscape."""
+    """Whether `tiled_descent` can minimise this landscape."""
     energy = landscape.energy
     return (
         energy.is_quadratic
@@ -86,10 +86,10 @@ def is_convolutional_lasso(landscape):
 
 @dataclass(frozen=True, eq=False)
 class ConvolutionalLasso:
-    """What all signals of one energy share, in the forms that the kernels take."""
+    """The arrays that all signals of one energy share, in the forms that the kernels take."""
 
     energy: Any
-    dtype: Any  # of codes and residual correlations on the way
+    dtype: Any  # of codes and residual correlations during descent
 
     @cached_property
     def kernels(self):
@@ -118,7 +118,7 @@ class ConvolutionalLasso:
 
     @cached_property
     def lengths(self):
-        """Of an entry's column: what slack of entries without a price is measured by."""
+        """Norm of the column of an entry of each kernel, (k,): the unit of the slack of entries without a penalty."""
         return np.sqrt(self.energy.decoder.squared_norms + self.energy.encoder_weight + self.ridge)
 
     @cached_property
@@ -133,16 +133,15 @@ class ConvolutionalLasso:
 
     @cached_property
     def tilings(self):
-        """Two ways to cut the positions, so that what is a border in one is inside in the other."""
+        """Two ways to cut the positions: the borders of one are inside the tiles of the other."""
         reach = [size // 2 for size in self.table.shape[1:-1]]
-        places = boxed_shape(self.positions)
-        return [_coloured(places, reach, shifted) for shifted in (False, True)]
+        return [_coloured(boxed_shape(self.positions), reach, shifted) for shifted in (False, True)]
 
 
-def _coloured(places, reach, shifted):
-    """Tiles as boxes, in groups that can be worked on at the same time."""
-    side = round(_PLACES_PER_TILE ** (1.0 / max(1, sum(size > 1 for size in places))))
-    cuts = [_cut(size, max(side, 2 * r), shifted) for size, r in zip(places, reach, strict=True)]
+def _coloured(shape, reach, shifted):
+    """Tiles as boxes, in groups whose tiles do not interact."""
+    side = round(_POSITIONS_PER_TILE ** (1.0 / max(1, sum(size > 1 for size in shape))))
+    cuts = [_cut(size, max(side, 2 * r), shifted) for size, r in zip(shape, reach, strict=True)]
     groups: dict = {}
     for tile in product(*map(enumerate, cuts)):
         colour, box = tuple(at % 2 for at, _ in tile), [end for _, ends in tile for end in ends]
@@ -151,7 +150,7 @@ def _coloured(places, reach, shifted):
 
 
 def _cut(size, side, shifted):
-    """Where an axis is cut in tiles of at least that side; only the first may be half of it, where shifted."""
+    """The intervals of an axis cut in tiles of at least that side; if shifted the first may be half of it."""
     ends = np.linspace(0, size, max(1, size // side) + 1).astype(int)
     if shifted:
         ends[1:-1] -= ends[1] // 2
@@ -159,82 +158,83 @@ def _cut(size, side, shifted):
 
 
 def _descend(problem, y, prediction, z, max_iter, tol, n_jobs):
-    """The codes of one signal, in place: -> visits to all tiles, and the gap."""
+    """Compute the codes of one signal in place; return the number of visits to all tiles, and the gap."""
     c = np.empty((1, *problem.positions, problem.n_components), problem.dtype)
-    gap = _certified(problem, y, prediction, z, c, n_jobs)
-    paid = problem.thresholds[problem.thresholds > 0.0]
-    aim = 0.5 * tol * (paid.min() if paid.size else np.abs(c).max())
-    visits, in_vain, best, least = 0, 0, None, np.inf
-    while gap > tol and visits < max_iter and in_vain < 2 and aim > 0.0:
-        visits += _settle(problem, c[0], z[0], aim, max_iter - visits, n_jobs)
-        gap = _certified(problem, y, prediction, z, c, n_jobs)
-        in_vain = in_vain + 1 if gap > _NO_GAIN * least else 0
-        if tol < gap < least:
-            best, least = z.copy(), gap
-        aim *= min(0.3, max(0.03, 0.5 * tol / max(gap, tol)))
-    if gap > least:  # rounding had the last word
-        z[...], gap = best, least
+    gap = _refresh(problem, y, prediction, z, c, n_jobs)
+    penalised = problem.thresholds[problem.thresholds > 0.0]
+    target = 0.5 * tol * (penalised.min() if penalised.size else np.abs(c).max())
+    visits, n_without_gain, best, best_gap = 0, 0, None, np.inf
+    while gap > tol and visits < max_iter and n_without_gain < 2 and target > 0.0:
+        visits += _visit_tiles(problem, c[0], z[0], target, max_iter - visits, n_jobs)
+        gap = _refresh(problem, y, prediction, z, c, n_jobs)
+        n_without_gain = n_without_gain + 1 if gap > _NO_GAIN * best_gap else 0
+        if tol < gap < best_gap:
+            best, best_gap = z.copy(), gap
+        target *= min(0.3, max(0.03, 0.5 * tol / max(gap, tol)))
+    if gap > best_gap:  # the last visits only added rounding
+        z[...], gap = best, best_gap
     return visits, gap
 
 
-def _settle(problem, c, z, aim, max_iter, n_jobs):
-    """Visit all tiles until none is further than aim from a minimum: -> how often."""
-    from skrlv.kernels.convolution import visit
+def _visit_tiles(problem, c, z, target, max_iter, n_jobs):
+    """Visit all tiles until none violates the conditions of a minimum by more than target; return how often."""
+    from skrlv.kernels.convolution import solve_tile
 
     c, z = (boxed(x[None], x.ndim - 1)[0] for x in (c, z))
-    aim, thresholds = c.dtype.type(aim), problem.thresholds.astype(c.dtype)
+    target, thresholds = c.dtype.type(target), problem.thresholds.astype(c.dtype)
 
     def work(box):
-        return visit(problem.table, thresholds, problem.positive, box, aim, c, z)
+        return solve_tile(problem.table, thresholds, problem.positive, box, target, c, z)
 
     for visits in range(max_iter):
-        worst = [fault for group in problem.tilings[visits % 2] for fault in _side_by_side(work, group, n_jobs)]
-        if not max(worst) > aim:
+        found = [violation for group in problem.tilings[visits % 2] for violation in _parallel(work, group, n_jobs)]
+        if not max(found) > target:
             break
     return visits + 1
 
 
-def _side_by_side(work, tasks, n_jobs):
+def _parallel(work, tasks, n_jobs):
     if len(tasks) == 1:
         return [work(tasks[0])]
     return each_block(lambda at: work(tasks[at.start]), len(tasks), n_jobs, size=1)
 
 
-def _certified(problem, y, prediction, z, c, n_jobs):
-    """Set c to the residual correlations of one signal's codes, computed afresh in float64: -> the relative gap."""
-    from skrlv.kernels.convolution import draw, tally
+def _refresh(problem, y, prediction, z, c, n_jobs):
+    """Compute the residual correlations c of one signal's codes again, in float64; return the relative gap."""
+    from skrlv.kernels.convolution import add_gap_parts, draw
     from skrlv.kernels.lasso import relative_gap
 
     energy, kernels, n_axes = problem.energy, problem.kernels, y.ndim - 2
     y = double(y)
-    drawn = np.zeros(y.shape)
-    draw(boxed(kernels, n_axes), boxed(z, n_axes)[0], boxed(drawn, n_axes)[0])
-    residual, height = y - drawn, kernels.shape[1]
+    decoded = np.zeros(y.shape)
+    draw(boxed(kernels, n_axes), boxed(z, n_axes)[0], boxed(decoded, n_axes)[0])
+    residual, height = y - decoded, kernels.shape[1]
     entries = problem.positions[0], z[0, 0].size
 
     def part(rows):
         fresh = correlate(residual[:, rows.start : rows.stop + height - 1], kernels)
         squares, of_prediction = 0.0, 0.0
         if energy.encoder_weight:
-            target = double(prediction[:, rows])
-            away = target - z[:, rows]
-            fresh += energy.encoder_weight * away
-            squares, of_prediction = float(np.vdot(away, away)), float(np.vdot(target, target))
+            predicted = double(prediction[:, rows])
+            difference = predicted - z[:, rows]
+            fresh += energy.encoder_weight * difference
+            squares = float(np.vdot(difference, difference))
+            of_prediction = float(np.vdot(predicted, predicted))
         if problem.ridge:
             fresh -= problem.ridge * z[:, rows]
         found = np.array([0.0, 0.0, 1.0, 0.0, 0.0])
         here = (boxed(x, n_axes)[0] for x in (fresh, np.ascontiguousarray(z[:, rows])))
-        tally(*here, problem.thresholds, problem.lengths, problem.positive, found)
+        add_gap_parts(*here, problem.thresholds, problem.lengths, problem.positive, found)
         c[:, rows] = fresh
         lengths = float(np.vdot(z[:, rows], z[:, rows])) if problem.ridge else 0.0
         return *found, squares, of_prediction, lengths
 
     slabs = row_blocks(entries[0], max(1, _ENTRIES_PER_SLAB // entries[1]))
-    parts = np.array(_side_by_side(part, slabs, n_jobs))
-    price, used, _, _, n_used, squares, of_prediction, lengths = parts.sum(axis=0)
+    parts = np.array(_parallel(part, slabs, n_jobs))
+    penalty, fitted, _, _, n_nonzero, squares, of_prediction, lengths = parts.sum(axis=0)
     smooth = 0.5 * (np.vdot(residual, residual) + energy.encoder_weight * squares + problem.ridge * lengths)
     half_norm = 0.5 * (np.vdot(y, y) + energy.encoder_weight * of_prediction)
     scale, slack = parts[:, 2].min(), parts[:, 3].max()
-    if not np.isfinite(price + abs(used) + smooth):
+    if not np.isfinite(penalty + abs(fitted) + smooth):
         return np.inf
-    return float(relative_gap(smooth, half_norm, price, used, scale, slack, int(n_used)))
+    return float(relative_gap(smooth, half_norm, penalty, fitted, scale, slack, int(n_nonzero)))

@@ -1,4 +1,4 @@
-"""The range of lmbda between codes of zero and dense codes, for given data and atoms."""
+"""The range of lmbda between zero codes and dense codes, for given data and atoms."""
 
 from dataclasses import replace
 
@@ -10,13 +10,14 @@ from skrlv.inference.coordinate_descent import coordinate_descent
 def useful_range(energy, X):
     """The lmbda at which half of the rows have a non-zero, and one at which codes are dense; None if there are none.
 
-    For an energy of the L1 family with a Dictionary, on NumPy. Rows without a code at any lmbda are left out, and so
-    are atoms without a price.
+    For an energy of the L1 family with a Dictionary, on NumPy. Rows whose codes are zero at any lmbda are left out, and
+    so are atoms without a penalty.
     """
     correlations = energy.given(X).quadratic().correlations
     thresholds = energy.regularizer.thresholds(1.0, correlations.shape[1])
-    paid = thresholds > 0.0
-    reach = (correlations if energy.regularizer.positive else np.abs(correlations))[:, paid] / thresholds[paid]
+    penalised = thresholds > 0.0
+    reach = (correlations if energy.regularizer.positive else np.abs(correlations))[:, penalised]
+    reach = reach / thresholds[penalised]
     reached = reach.max(axis=1, initial=0.0)
     if not reached.any():
         return None

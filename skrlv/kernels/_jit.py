@@ -4,22 +4,22 @@ import numba
 
 
 def kernel(function, **more):
-    """Compile for each dtype at first use, without the GIL; cached on disk where that can be written.
+    """Compile for each dtype at first use, without the GIL; cached on disk if that can be written.
 
-    numba stamps only the file that a kernel stands in, so a kernel and all that it calls share one file.
+    numba's cache notices changes of a kernel's own file alone, so a kernel and all kernels it calls share one file.
     """
     options: dict = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}} | more
     try:
         return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # "cannot cache function": no folder that may be written
+    except RuntimeError:  # "cannot cache function": no folder can be written
         return numba.njit(**options)(function)
 
 
 def lean(function):
-    """A kernel that allocates nothing, and so counts no references: of short functions that is most of the time."""
+    """A kernel that allocates nothing, so no references are counted; in short functions that takes most of the time."""
     return kernel(function, _nrt=False)
 
 
 def inlined(function):
-    """A lean kernel that is copied to where it is called: handing many arrays over takes longer than a short loop."""
+    """A lean kernel that is copied into its callers: to pass many arrays takes longer than a short loop."""
     return kernel(function, _nrt=False, forceinline=True)

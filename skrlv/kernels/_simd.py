@@ -1,8 +1,8 @@
-"""The loops that all exact codes wait for, written for the vector unit.
+"""The innermost loops of exact codes, written for the vector unit.
 
 numba cannot tell LLVM that two arrays do not overlap, so a sum of matrix rows is loaded and stored once per row.
-Here the running sums stay in registers: two to four times faster where the matrix lies in cache.
-After a change of this file remove the ``__pycache__`` of this folder: numba stamps only the file of a kernel.
+Here the running sums stay in registers: two to four times faster if the matrix is in cache.
+After a change of this file remove the ``__pycache__`` of this folder: numba's cache does not notice it.
 """
 
 from typing import Any
@@ -95,7 +95,7 @@ def _argmin(context, x):
 
 @intrinsic
 def _max_abs(context, x):
-    """An intrinsic: the largest magnitude in the whole vectors of x; NaN where an entry is not finite."""
+    """An intrinsic: the largest magnitude in the whole vectors of x; NaN if an entry is not finite."""
 
     def emit(target, builder, signature, values):
         code = _Emitter(target, builder, signature, values)
@@ -151,7 +151,7 @@ any_above: Any = _any_above
 
 
 class _Emitter:
-    """LLVM instructions on the arguments of an intrinsic; its first argument is an array, and gives the dtype."""
+    """LLVM instructions on the arguments of an intrinsic; the first argument is an array, and gives the dtype."""
 
     def __init__(self, target, builder, signature, values):
         self.target, self.builder, self.types, self.values = target, builder, signature.args, values
@@ -180,12 +180,12 @@ class _Emitter:
         return present
 
     def n_vectors(self):
-        """How many whole vectors the first array has."""
+        """Number of whole vectors of the first array."""
         array = self.target.make_array(self.types[0])(self.target, self.builder, self.values[0])
         return self.builder.udiv(array.nitems, self.lanes)
 
     def above(self, i, bound):
-        """Which entries of the i-th vector of the first array exceed those of bound or are NaN, one bit each."""
+        """One bit per entry of the i-th vector of the first array: whether it exceeds the bound's or is NaN."""
         vector = self.load(0, self.builder.mul(i, self.lanes), 0)
         return self.builder.bitcast(self.builder.fcmp_unordered(">", vector, bound), ir.IntType(LANES))
 
@@ -193,7 +193,7 @@ class _Emitter:
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
 
     def folded(self, pair, *vectors):
-        """The lanes of vectors, joined two by two."""
+        """The lanes of vectors, reduced two by two."""
         lanes = range(LANES)
         parts = [tuple(self.builder.extract_element(v, ir.Constant(ir.IntType(32), i)) for v in vectors) for i in lanes]
         while len(parts) > 1:
@@ -226,7 +226,7 @@ class _Emitter:
         return self.builder.gep(array.data, [index])
 
     def _slot(self, position, index, v):
-        """Where the v-th vector from this entry on begins."""
+        """Pointer to the v-th vector from this entry on."""
         entry = self.builder.add(index, ir.Constant(_INT, v * LANES))
         return self.builder.bitcast(self._pointer(position, entry), self.vector.as_pointer())
 

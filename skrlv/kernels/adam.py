@@ -1,4 +1,4 @@
-"""One step of Adam in one pass over the memory; in array code each of its dozen operations is one."""
+"""One step of Adam in one pass over the memory; array code makes a pass for each of its dozen operations."""
 
 import math
 
@@ -9,10 +9,11 @@ from skrlv.kernels._jit import kernel
 def adam(value, slope, mean, square, scales, next_mean, next_square, moved):
     """Move the entries of a vector; all arrays are flat and of one dtype.
 
-    scales (8,): what the slope is multiplied by, the two decays, one over each of the two weights that undo the start
-    at zero, the rate, what keeps the denominator from zero, and the smallest number that is not subnormal. Moments
-    below that are zero: decay would leave them there for good, where no step feels them and each takes a hundred times
-    as long. What is not a number stays so.
+    scales (8,): the factor on the slope, the two decays, one over each of the two weights that correct for the start
+    at zero, the rate, the constant that keeps the denominator from zero, and the smallest number that is not
+    subnormal. Moments below the last are set to zero: decay would keep them subnormal for ever, where they change no
+    step, and arithmetic takes a hundred times as long. NaN stays NaN. In the loop s is the scaled slope, m and v are
+    the moments.
     """
     unit, mean_decay, square_decay, mean_scale, square_scale, rate, least, smallest = scales
     zero = mean_decay - mean_decay

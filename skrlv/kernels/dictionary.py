@@ -7,10 +7,11 @@ from skrlv.kernels._jit import kernel
 
 @kernel
 def visit_atoms(ZtZ, start, residual, positive, moves, atoms):
-    """Minimise over each atom of a block in turn, in the unit ball, non-negative where asked; in place.
+    """Minimise over each atom of a block in turn, in the unit ball, non-negative if asked; in place.
 
-    ZtZ (k, k) is of all atoms, the block (b, n_features) begins at atom start; residual (b, n_features) is
-    ZtY - ZtZ D of its rows at entry, and used up. moves (b, n_features) is scratch.
+    ZtZ (k, k) is that of all atoms, the block (b, n_features) begins at atom start; residual (b, n_features) is
+    ZtY - ZtZ D of its rows on entry, and is overwritten. moves (b, n_features) is scratch. j is an atom, i an atom
+    before it, f a feature, r a row of residual.
     """
     for j in range(len(atoms)):
         square, r, move, atom = ZtZ[start + j, start + j], residual[j], moves[j], atoms[j]

@@ -43,7 +43,7 @@ from skrlv.kernels._simd import (
 )
 
 JOIN = 16  # atoms that join at a time, about; measured best between 8 and 128
-FLOOR = 0.3  # every run but the first ends at this share of the largest violation among the atoms left out
+RECHECK = 0.3  # share of the largest violation by an atom left out: there every run but the first ends
 MAX_RUNS = 200  # of a row
 MAX_BREAKPOINTS = 4  # of a run, per atom
 
@@ -78,9 +78,9 @@ class Scratch(NamedTuple):
 class Sizes(NamedTuple):
     """How much of a working set is in use."""
 
-    stride: int  # of its Gram matrix
-    inverse_stride: int
-    n_atoms: Any  # integers, of Python or NumPy
+    stride: Any  # of its Gram matrix
+    inverse_stride: Any
+    n_atoms: Any
     n_support: Any
 
 
@@ -326,19 +326,19 @@ def enter(working, sizes, place, positive, penalised):
 
 
 @inlined
-def follow(working, sizes, e, floor, positive):
-    """Let e fall to the floor. Returns the sizes, the number of breakpoints, and what is left of e."""
+def follow(working, sizes, e, e_end, positive):
+    """Let e fall to e_end. Returns the sizes, the number of breakpoints, and what is left of e."""
     left, width, most = np.int64(-1), padded(sizes.n_atoms), MAX_BREAKPOINTS * sizes.n_atoms
     for n_breakpoints in range(most):
         n = sizes.n_support
         sum_rows(working.gram, sizes.stride, working.support, working.velocity, n, working.drift[:width])
         enters, place = next_atom(working, width, n, e, positive, left)
         leaves, which = next_zero(working, n)
-        fall = min(e - floor, enters, leaves)
+        fall = min(e - e_end, enters, leaves)
         add_scaled(working.code[: padded(n)], fall, working.velocity[: padded(n)])
         add_scaled(working.c[:width], -fall, working.drift[:width])
         e -= fall
-        if e <= floor:
+        if e <= e_end:
             return sizes, n_breakpoints, e
         if leaves <= enters:
             left, sizes = working.support[which], remove_atom(working, sizes, which)
@@ -449,7 +449,7 @@ def join(working, gram, thresholds, excess, sizes):
         stride = min(padded(n + n // 2) // LANES | 1, working.c.size // LANES) * LANES
     if n > n_before:
         pack(working, gram, n_before, n, sizes.stride, stride)
-    return Sizes(stride, sizes.inverse_stride, n, sizes.n_support), FLOOR * level if n_before > 0 else 0.0
+    return Sizes(stride, sizes.inverse_stride, n, sizes.n_support), RECHECK * level if n_before > 0 else 0.0
 
 
 @lean
@@ -474,7 +474,7 @@ def solve_row(working, scratch, gram, q, thresholds, positive, rounding, sizes, 
     before, n_breakpoints = np.inf, 0
     for _ in range(MAX_RUNS):
         e, n_before = largest_violation(working, sizes, c, thresholds, positive, scratch.excess), sizes.n_atoms
-        sizes, floor = join(working, gram, thresholds, scratch.excess, sizes)
+        sizes, e_end = join(working, gram, thresholds, scratch.excess, sizes)
         if not e > rounding or (sizes.n_atoms == n_before and e > 0.5 * before):
             break
         n, before = sizes.n_support, e
@@ -483,9 +483,9 @@ def solve_row(working, scratch, gram, q, thresholds, positive, rounding, sizes, 
         for i in range(n):
             working.offset[i] /= e
         sum_rows(working.inverse, sizes.inverse_stride, working.order, working.offset, n, working.velocity[: padded(n)])
-        sizes, passed, e = follow(working, sizes, e, floor, positive)
+        sizes, passed, e = follow(working, sizes, e, e_end, positive)
         n_breakpoints += passed + 1
-        if e > floor:
+        if e > e_end:
             return sizes, n_breakpoints, False
         residual_correlations(working, scratch, gram, q, sizes.n_support, c)
     return sizes, n_breakpoints, True

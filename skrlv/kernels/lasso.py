@@ -1,8 +1,18 @@
-"""Batch Lasso on (gram, correlations, half norms, thresholds), row by row.
+"""Batch Lasso on (gram, correlations, half norms, thresholds), row by row: certificates, coordinate descent, FISTA.
 
-Each row minimises  h - q.z + 1/2 z.G z + sum_j t_j |z_j|  over z, or over z >= 0 where ``positive``.
-Shapes throughout: gram G (k, k), symmetric; correlations q (n, k); half_norms h (n,), float64;
-thresholds t (k,), >= 0; z (n, k), the start on entry and the code on return.
+Each row minimises  h - q.z + 1/2 z.G z + sum_j t_j |z_j|  over z, or over z >= 0 if ``positive``.
+
+====  ===================================================================================
+G, g  Gram matrix (k, k), symmetric, ``gram``; a row of it
+q     correlations of the data with the atoms, (n, k) or a row of it
+h     half norms (n,), the energy of the code zero, float64
+t     thresholds (k,), >= 0
+z     codes (n, k) or a row of them: the start on entry, the result on return
+c     residual correlations q - G z
+n, k  rows and atoms; in a kernel of a single row n is the number of entries in use
+j, i  an entry of the code; all entries
+a, b  places in a list of entries, of the support or of those near their thresholds
+====  ===================================================================================
 """
 
 import math
@@ -12,14 +22,14 @@ import numpy as np
 from skrlv.kernels._jit import kernel, lean
 from skrlv.kernels._simd import LANES, any_above
 
-SWEEPS = 10  # within a cycle; measured best between 4 and 20 on digits
-WIDE, NARROW = 8, 16  # first lengths of FISTA's two kinds of walk
-MARGIN = 0.7  # of a threshold; nearer to 1, more narrow walks are in vain
+SWEEPS = 10  # of coordinate descent within a cycle; measured best between 4 and 20 on digits
+STEPS, RESTRICTED_STEPS = 8, 16  # first lengths of FISTA's runs over all entries, and over those near their thresholds
+MARGIN = 0.7  # of a threshold; nearer to 1, more restricted runs are in vain
 
 
 @lean
-def shrink(v, threshold, positive):
-    """Move v towards zero by threshold; to exactly zero where it is nearer, or negative and positive is asked."""
+def soft_threshold(v, threshold, positive):
+    """Move v towards zero by threshold; to exactly zero if it is nearer, or negative and positive is asked."""
     above, below, zero = v - threshold, v + threshold, v * 0
     return (above if above > zero else zero) + (zero if positive or below > zero else below)
 
@@ -28,7 +38,7 @@ def shrink(v, threshold, positive):
 def add_columns(gram, weights, out):
     """out += weights @ gram, four non-zero weights at a time so that out is loaded and stored less often.
 
-    Returns how many there are.
+    Returns the number of non-zero weights.
     """
     k, n_found, a, b, c = out.size, 0, 0, 0, 0
     for d in range(weights.size):
@@ -47,6 +57,10 @@ def add_columns(gram, weights, out):
         for i in range(k):
             out[i] += w * g[i]
     return n_found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Certificates
 
 
 def relative_gap(smooth, half_norm, penalty, fitted, scale, slack, n_nonzero):
@@ -93,23 +107,23 @@ compiled_relative_gap = lean(relative_gap)
 @lean
 def row_gap(gram, q, half_norm, thresholds, positive, c, z):
     """Relative duality gap of one row with residual correlations c = q - G z; see inference.duality_gap."""
-    inner, price, used, scale, slack, n_used = 0.0, 0.0, 0.0, 1.0, 0.0, 0
+    inner, penalty, fitted, scale, slack, n_nonzero = 0.0, 0.0, 0.0, 1.0, 0.0, 0
     for j in range(z.size):
-        n_used += z[j] != 0.0
+        n_nonzero += z[j] != 0.0
         reach = c[j] if positive else abs(c[j])
         inner += z[j] * (q[j] + c[j])
         if thresholds[j] > 0.0:
-            price += thresholds[j] * abs(z[j])
-            used += z[j] * c[j]
+            penalty += thresholds[j] * abs(z[j])
+            fitted += z[j] * c[j]
             if reach * scale > thresholds[j]:
                 scale = thresholds[j] / reach
         elif gram[j, j] > 0.0:
             if z[j] != 0.0:
                 reach = abs(c[j])
             slack = max(slack, reach / math.sqrt(gram[j, j]))
-    if not abs(inner) + abs(used) < math.inf:
+    if not abs(inner) + abs(fitted) < math.inf:
         return math.inf
-    return compiled_relative_gap(max(half_norm - 0.5 * inner, 0.0), half_norm, price, used, scale, slack, n_used)
+    return compiled_relative_gap(max(half_norm - 0.5 * inner, 0.0), half_norm, penalty, fitted, scale, slack, n_nonzero)
 
 
 @kernel
@@ -120,58 +134,58 @@ def row_gaps(gram, correlations, half_norms, thresholds, positive, residual, z, 
 
 
 @lean
-def gap_of_float32(gram, norms, n_features, thresholds, positive, q, half_norm, c, z, support, hidden):
-    """The relative gap of one row in float64, though its code and residual correlations are of float32.
+def gap_of_float32(gram, norms, n_features, thresholds, positive, q, half_norm, c, z, support, excess):
+    """The relative gap of one row in float64, though its code and residual correlations are float32.
 
-    The correlations of atoms in use, or so near their thresholds that rounding may have hidden them, are formed anew:
-    each sum behind c adds at most its number of terms in units of 2^-24 of what is summed. support and hidden are
-    scratch.
+    The correlations of atoms in use, or so near their thresholds that rounding may have hidden a violation, are
+    computed again: rounding changes a sum by at most its number of terms times 2^-24 of what is summed. support and
+    excess are scratch.
     """
-    k, n_used, length = z.size, 0, math.sqrt(2.0 * half_norm)
+    k, n_nonzero, length = z.size, 0, math.sqrt(2.0 * half_norm)
     for j in range(k):
         if z[j] != 0.0:
-            support[n_used] = j
+            support[n_nonzero] = j
             length += norms[j] * abs(z[j])
-            n_used += 1
-    doubt = 1.1 * 2.0**-24 * (n_features + n_used + 8) * length
+            n_nonzero += 1
+    rounding = 1.1 * 2.0**-24 * (n_features + n_nonzero + 8) * length
     for j in range(k):
         reach = c[j] if positive else abs(c[j])
-        hidden[j] = reach + doubt * norms[j] - thresholds[j]
-    for a in range(n_used):
-        hidden[support[a]] = math.inf
-    inner, price, used, scale, slack = 0.0, 0.0, 0.0, 1.0, 0.0
-    for at in range(0, hidden.size, LANES):
-        if not any_above(hidden, at, 0.0):
+        excess[j] = reach + rounding * norms[j] - thresholds[j]
+    for a in range(n_nonzero):
+        excess[support[a]] = math.inf
+    inner, penalty, fitted, scale, slack = 0.0, 0.0, 0.0, 1.0, 0.0
+    for at in range(0, excess.size, LANES):
+        if not any_above(excess, at, 0.0):
             continue
         for j in range(at, min(at + LANES, k)):
-            if hidden[j] <= 0.0:
+            if excess[j] <= 0.0:
                 continue
-            pull = q[j]
-            for a in range(n_used):
-                pull -= gram[j, support[a]] * z[support[a]]
-            reach = pull if positive else abs(pull)
-            inner += z[j] * (q[j] + pull)
+            fresh = q[j]
+            for a in range(n_nonzero):
+                fresh -= gram[j, support[a]] * z[support[a]]
+            reach = fresh if positive else abs(fresh)
+            inner += z[j] * (q[j] + fresh)
             if thresholds[j] > 0.0:
-                price += thresholds[j] * abs(z[j])
-                used += z[j] * pull
+                penalty += thresholds[j] * abs(z[j])
+                fitted += z[j] * fresh
                 if reach * scale > thresholds[j]:
                     scale = thresholds[j] / reach
             else:
-                reach = abs(pull) if z[j] != 0.0 else reach
+                reach = abs(fresh) if z[j] != 0.0 else reach
                 slack = max(slack, reach / norms[j])
-    if not abs(inner) + abs(used) < math.inf:
+    if not abs(inner) + abs(fitted) < math.inf:
         return math.inf
-    return compiled_relative_gap(max(half_norm - 0.5 * inner, 0.0), half_norm, price, used, scale, slack, n_used)
+    return compiled_relative_gap(max(half_norm - 0.5 * inner, 0.0), half_norm, penalty, fitted, scale, slack, n_nonzero)
 
 
 @kernel
 def gaps_of_float32(gram, n_features, correlations, half_norms, thresholds, positive, residual, z, gaps):
-    """The relative gap of each row in float64, of codes and residual correlations in float32 and all else in float64.
+    """The relative gap of each row in float64, for float32 codes and residual correlations; all else is float64.
 
-    ``n_features`` is the number of terms in each sum behind the correlations.
+    ``n_features`` is the number of terms in the sum that each correlation is.
     """
     k = len(gram)
-    norms, support, hidden = np.empty(k), np.empty(k, np.int64), np.zeros((k + LANES - 1) // LANES * LANES)
+    norms, support, excess = np.empty(k), np.empty(k, np.int64), np.zeros((k + LANES - 1) // LANES * LANES)
     for j in range(k):
         norms[j] = math.sqrt(gram[j, j])
     for row in range(len(gaps)):
@@ -186,16 +200,20 @@ def gaps_of_float32(gram, n_features, correlations, half_norms, thresholds, posi
             residual[row],
             z[row],
             support,
-            hidden,
+            excess,
         )
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Coordinate descent
+
+
 @kernel
-def visit(gram, j, thresholds, positive, c, z):
+def minimise_entry(gram, j, thresholds, positive, c, z):
     """Minimise over entry j with the others held; c stays q - G z. Return the move in units of the data."""
     if gram[j, j] <= 0.0:
         return 0.0
-    move = shrink(c[j] + gram[j, j] * z[j], thresholds[j], positive) / gram[j, j] - z[j]
+    move = soft_threshold(c[j] + gram[j, j] * z[j], thresholds[j], positive) / gram[j, j] - z[j]
     if move == 0.0:
         return 0.0
     z[j] += move
@@ -206,8 +224,8 @@ def visit(gram, j, thresholds, positive, c, z):
 
 
 @kernel
-def rebuild(gram, q, half_norm, thresholds, positive, minus_z, c, z):
-    """Set c = q - G z afresh, since updates drift, and return the gap; minus_z is scratch."""
+def refresh_correlations(gram, q, half_norm, thresholds, positive, minus_z, c, z):
+    """Compute c = q - G z again, since its updates add up rounding, and return the gap; minus_z is scratch."""
     for j in range(z.size):
         c[j], minus_z[j] = q[j], -z[j]
     add_columns(gram, minus_z, c)
@@ -216,31 +234,31 @@ def rebuild(gram, q, half_norm, thresholds, positive, minus_z, c, z):
 
 @kernel
 def cycle(gram, thresholds, positive, max_sweeps, support, c, z):
-    """Sweep once over all entries, then over the non-zero ones until these move ten times less.
+    """Sweep once over all entries, then over the non-zero entries until their moves are ten times smaller.
 
     support is scratch. Returns the number of sweeps.
     """
     largest, n_support = 0.0, 0
     for j in range(z.size):
-        largest = max(largest, visit(gram, j, thresholds, positive, c, z))
+        largest = max(largest, minimise_entry(gram, j, thresholds, positive, c, z))
         if z[j] != 0.0:
             support[n_support] = j
             n_support += 1
     for sweeps in range(1, min(SWEEPS, max_sweeps)):
         moved = 0.0
         for at in range(n_support):
-            moved = max(moved, visit(gram, support[at], thresholds, positive, c, z))
+            moved = max(moved, minimise_entry(gram, support[at], thresholds, positive, c, z))
         if moved <= 0.1 * largest:
             return sweeps + 1
     return min(SWEEPS, max_sweeps)
 
 
 @kernel
-def factorise(gram, support, factor):
+def cholesky(gram, support, factor):
     """Cholesky factor of the Gram matrix of some atoms, in the lower corner of factor.
 
-    Returns how many atoms it holds, and what is left of the squared norm of the first that depends on those
-    before it; of that atom the row of the factor is there, but for its diagonal.
+    Stops at the first atom that depends on the atoms before it; its row of the factor is complete but for the
+    diagonal. Returns the number of atoms before it, and what they leave of its squared norm.
     """
     rest = 0.0
     for a in range(support.size):
@@ -278,14 +296,14 @@ def solve(factor, x):
 
 
 @kernel
-def aim(gram, support, rounding, factor, slope, direction):
+def newton_direction(gram, support, rounding, factor, slope, direction):
     """Direction (in place) and longest step that lower the quadratic of this support and these signs.
 
-    With independent atoms that is the way to its minimum, of length 1. Where an atom depends on those before it
-    there is a direction that changes no reconstruction: along it the price falls until an entry is zero. Where
-    there is no price to fall, and only rounding points anywhere, the step is 0.
+    With independent atoms the step of length 1 ends at its minimum. If an atom depends on the atoms before it, there
+    is a direction that leaves the reconstruction unchanged, along which the penalty falls until an entry is zero. If
+    the penalty is constant up to rounding, the step is 0.
     """
-    n, rest = factorise(gram, support, factor)
+    n, rest = cholesky(gram, support, factor)
     if n == support.size:
         direction[:] = slope
         solve(factor, direction)
@@ -294,11 +312,11 @@ def aim(gram, support, rounding, factor, slope, direction):
     direction[n] = 1.0
     direction[:n] = -factor[n, :n]
     solve_upper(factor, direction[:n])
-    gain, doubt = 0.0, 0.0
+    gain, uncertainty = 0.0, 0.0
     for a in range(n + 1):
         gain += slope[a] * direction[a]
-        doubt += (1e-9 * abs(slope[a]) + rounding) * abs(direction[a])
-    if abs(gain) <= doubt:
+        uncertainty += (1e-9 * abs(slope[a]) + rounding) * abs(direction[a])
+    if abs(gain) <= uncertainty:
         return 0.0
     if gain < 0.0:
         for a in range(n + 1):
@@ -307,12 +325,12 @@ def aim(gram, support, rounding, factor, slope, direction):
 
 
 @kernel
-def jump(gram, q, thresholds, support, factor, slope, direction, c, z):
+def newton_step(gram, q, thresholds, support, factor, slope, direction, c, z):
     """Go straight to the minimum for the present support and signs, or to the first entry that reaches zero.
 
-    On one orthant the energy is a quadratic, so this never raises it; coordinate descent alone would creep
-    there. support, factor, slope and direction are scratch. Returns whether an entry reached zero, so that the
-    next jump is from a smaller support.
+    On one orthant the energy is a quadratic, so this never raises it; coordinate descent alone would be slow there.
+    support, factor, slope and direction are scratch. Returns whether an entry reached zero, so that the next step
+    is from a smaller support.
     """
     n = 0
     for j in range(z.size):
@@ -322,16 +340,17 @@ def jump(gram, q, thresholds, support, factor, slope, direction, c, z):
             n += 1
     if n == 0:
         return False
-    reach, first = aim(gram, support[:n], 1e-14 * np.abs(q).max(), factor, slope[:n], direction[:n]), -1
+    rounding, first = 1e-14 * np.abs(q).max(), -1
+    step = newton_direction(gram, support[:n], rounding, factor, slope[:n], direction[:n])
     for a in range(n):
         j = support[a]
-        if z[j] * direction[a] < 0.0 and abs(z[j]) < reach * abs(direction[a]):
-            reach, first = abs(z[j] / direction[a]), a
-    if reach == 0.0 or reach == math.inf:
+        if z[j] * direction[a] < 0.0 and abs(z[j]) < step * abs(direction[a]):
+            step, first = abs(z[j] / direction[a]), a
+    if step == 0.0 or step == math.inf:
         return False
     for a in range(n):
         j = support[a]
-        move = reach * direction[a]
+        move = step * direction[a]
         if a == first or (z[j] + move > 0.0) != (z[j] > 0.0):  # rounding may carry others past zero
             move = -z[j]
         if move != 0.0:
@@ -351,112 +370,116 @@ def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol
     best = np.empty(k, gram.dtype)
     for row in range(n):
         q, zr = correlations[row], z[row]
-        gap, sweeps = rebuild(gram, q, half_norms[row], thresholds, positive, minus_z, c, zr), 0
-        cycles, best[:], least = 0, zr, gap
+        gap, sweeps = refresh_correlations(gram, q, half_norms[row], thresholds, positive, minus_z, c, zr), 0
+        cycles, best[:], best_gap = 0, zr, gap
         while gap > tol and sweeps < max_iter and (gap < math.inf or sweeps == 0):
             sweeps += cycle(gram, thresholds, positive, max_iter - sweeps, support, c, zr)
             cycles += 1
             for _ in range(cycles):  # easy rows need one, hard ones get more and more
-                if not jump(gram, q, thresholds, support, factor, slope, direction, c, zr):
+                if not newton_step(gram, q, thresholds, support, factor, slope, direction, c, zr):
                     break
             gap = row_gap(gram, q, half_norms[row], thresholds, positive, c, zr)
             if gap <= tol or sweeps >= max_iter:
-                gap = rebuild(gram, q, half_norms[row], thresholds, positive, minus_z, c, zr)
-            if gap < least:
-                best[:], least = zr, gap
-        if least < gap or least == math.inf:  # rounding had the last word
-            zr[:], gap = best, least
+                gap = refresh_correlations(gram, q, half_norms[row], thresholds, positive, minus_z, c, zr)
+            if gap < best_gap:
+                best[:], best_gap = zr, gap
+        if best_gap < gap or best_gap == math.inf:  # the last updates only added rounding
+            zr[:], gap = best, best_gap
         n_iter[row], gaps[row] = sweeps, gap
 
 
-@kernel
-def inertia_after(inertia):
-    return (1.0 + math.sqrt(1.0 + 4.0 * inertia * inertia)) / 2.0
+# ---------------------------------------------------------------------------------------------------------------------
+# FISTA
 
 
 @kernel
-def walk(gram, q, thresholds, positive, step, at_zero, tol, n_steps, inertia, z, gz, z_before, gz_before):
+def next_momentum(momentum):
+    return (1.0 + math.sqrt(1.0 + 4.0 * momentum * momentum)) / 2.0
+
+
+@kernel
+def fista_steps(gram, q, thresholds, positive, step, at_zero, tol, n_steps, momentum, z, gz, z_before, gz_before):
     """Up to n_steps of FISTA with restart on one row: z, gz = G z, and both as they were one step ago, in place.
 
     Returns the steps taken, the largest entry of the last gradient mapping as a share of the gradient at zero, and
-    the inertia. Many arrays in one loop would need more checks for overlap than the compiler is willing to make, and
+    the momentum. Many arrays in one loop would need more checks for overlap than the compiler is willing to make, and
     it would not vectorise: hence the short loops, and no two-dimensional array to hold the four.
     """
-    new, lean, share = np.empty_like(z), np.empty(1, z.dtype), math.inf  # lean in z's dtype, or float32 is promoted
+    new, weight, share = np.empty_like(z), np.empty(1, z.dtype), math.inf  # weight in z's dtype, or float32 is promoted
     bound = tol * step * at_zero
     for taken in range(1, n_steps + 1):
-        faster = inertia_after(inertia)
-        lean[0] = (inertia - 1.0) / faster
-        m, uphill, n_moving = lean[0], z[0] * 0, 0
+        following = next_momentum(momentum)
+        weight[0] = (momentum - 1.0) / following
+        w, uphill, n_moving = weight[0], z[0] * 0, 0
         for j in range(z.size):
-            slope = gz[j] + m * (gz[j] - gz_before[j]) - q[j]
-            new[j] = shrink(z[j] + m * (z[j] - z_before[j]) - step * slope, step * thresholds[j], positive)
+            slope = gz[j] + w * (gz[j] - gz_before[j]) - q[j]
+            new[j] = soft_threshold(z[j] + w * (z[j] - z_before[j]) - step * slope, step * thresholds[j], positive)
         for j in range(z.size):
-            ahead = z[j] + m * (z[j] - z_before[j])
+            ahead = z[j] + w * (z[j] - z_before[j])
             uphill += (ahead - new[j]) * (new[j] - z[j])
             n_moving += abs(ahead - new[j]) > bound
         if n_moving == 0 or taken == n_steps:
             largest = 0.0
             for j in range(z.size):
-                largest = max(largest, abs(z[j] + m * (z[j] - z_before[j]) - new[j]))
+                largest = max(largest, abs(z[j] + w * (z[j] - z_before[j]) - new[j]))
             share = largest / (step * at_zero) if largest > 0.0 else 0.0
         for j in range(z.size):
             z_before[j], z[j] = z[j], new[j]
         for j in range(z.size):
             gz_before[j], gz[j] = gz[j], 0.0
         add_columns(gram, z, gz)
-        inertia = 1.0 if uphill > 0.0 else faster
+        momentum = 1.0 if uphill > 0.0 else following
         if n_moving == 0:
-            return taken, share, inertia
-    return n_steps, share, inertia
+            return taken, share, momentum
+    return n_steps, share, momentum
 
 
 @kernel
-def within_reach(q, thresholds, positive, step, inertia, margin, pace):
-    """Entries that are non-zero, or that the next step would make so with thresholds times margin."""
-    z, gz, z_before, gz_before = pace
-    lean, near, n_near = (inertia - 1.0) / inertia_after(inertia), np.empty(z.size, np.int64), 0
+def near_thresholds(q, thresholds, positive, step, momentum, margin, iterate):
+    """Entries that are non-zero, or that the next step would make so with thresholds times margin; ascending."""
+    z, gz, z_before, gz_before = iterate
+    weight, near, n_near = (momentum - 1.0) / next_momentum(momentum), np.empty(z.size, np.int64), 0
     for j in range(z.size):
-        ahead = z[j] + lean * (z[j] - z_before[j])
-        aim = ahead - step * (gz[j] + lean * (gz[j] - gz_before[j]) - q[j])
-        if z[j] != 0.0 or z_before[j] != 0.0 or shrink(aim, margin * step * thresholds[j], positive) != 0.0:
+        ahead = z[j] + weight * (z[j] - z_before[j])
+        v = ahead - step * (gz[j] + weight * (gz[j] - gz_before[j]) - q[j])
+        if z[j] != 0.0 or z_before[j] != 0.0 or soft_threshold(v, margin * step * thresholds[j], positive) != 0.0:
             near[n_near] = j
             n_near += 1
     return near[:n_near]
 
 
 @kernel
-def four(k, dtype):
+def empty_iterate(k, dtype):
     """Room for z, G z, and both as they were one step ago."""
     return np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype)
 
 
 @kernel
-def narrow_walk(gram, q, thresholds, positive, step, at_zero, tol, n_steps, inertia, near, pace, found):
-    """Walk on the entries near alone, and leave the whole row in found, a step ago too; z, G z as in pace."""
+def restricted_steps(gram, q, thresholds, positive, step, at_zero, tol, n_steps, momentum, near, iterate, found):
+    """Steps of FISTA over the entries near alone; found becomes the iterate of all entries that they end at."""
     n = near.size
-    sub, few = np.empty((n, n), gram.dtype), np.empty((6, n), gram.dtype)
+    sub, part = np.empty((n, n), gram.dtype), np.empty((6, n), gram.dtype)
     for a in range(n):
         g, j = gram[near[a]], near[a]
-        few[4, a], few[5, a] = q[j], thresholds[j]
+        part[4, a], part[5, a] = q[j], thresholds[j]
         for at in range(4):
-            few[at, a] = pace[at][j]
+            part[at, a] = iterate[at][j]
         for b in range(n):
             sub[a, b] = g[near[b]]
-    taken, share, inertia = walk(
-        sub, few[4], few[5], positive, step, at_zero, tol, n_steps, inertia, few[0], few[1], few[2], few[3]
+    taken, share, momentum = fista_steps(
+        sub, part[4], part[5], positive, step, at_zero, tol, n_steps, momentum, part[0], part[1], part[2], part[3]
     )
     for at in range(4):
         found[at][:] = 0.0
     for a in range(n):
-        found[0][near[a]], found[2][near[a]] = few[0, a], few[2, a]
+        found[0][near[a]], found[2][near[a]] = part[0, a], part[2, a]
     add_columns(gram, found[0], found[1])
     add_columns(gram, found[2], found[3])
-    return taken, share, inertia
+    return taken, share, momentum
 
 
 @kernel
-def holds(near, others):
+def contains(near, others):
     """Whether near contains all others; both ascend."""
     a = 0
     for j in others:
@@ -469,36 +492,44 @@ def holds(near, others):
 
 @kernel
 def fista_restart(gram, correlations, half_norms, thresholds, positive, step, tol, max_iter, n_iter, error, z):
-    """Walk each row by FISTA with restart until its gradient mapping is a small share of its gradient at zero.
+    """FISTA with restart on each row, until its gradient mapping is a small share of its gradient at zero.
 
-    Most steps of a long walk move few entries. So wide steps, over all entries, take turns with narrow walks on the
-    entries near their thresholds. A narrow walk counts only if no entry outside is within reach where it ends: then
-    it was the walk of all entries, and the next is longer. Else more wide steps come first.
+    Most steps of a long run move few entries. So steps over all entries take turns with restricted steps, over the
+    entries near their thresholds. Restricted steps count only if no entry outside is near its threshold at their end:
+    then they are the same as steps over all entries, and the next restricted run is longer. Otherwise more steps over
+    all entries come first.
     """
     n, k = correlations.shape
-    pace, found = four(k, gram.dtype), four(k, gram.dtype)
+    iterate, found = empty_iterate(k, gram.dtype), empty_iterate(k, gram.dtype)
     for row in range(n):
         q = correlations[row]
-        pace[0][:], pace[1][:] = z[row], 0.0
-        add_columns(gram, pace[0], pace[1])
-        pace[2][:], pace[3][:] = pace[0], pace[1]
+        iterate[0][:], iterate[1][:] = z[row], 0.0
+        add_columns(gram, iterate[0], iterate[1])
+        iterate[2][:], iterate[3][:] = iterate[0], iterate[1]
         at_zero = np.abs(q).max()
-        inertia, share, steps, n_wide, n_narrow = 0.0, math.inf, 0, WIDE, NARROW
+        momentum, share, steps, n_all, n_restricted = 0.0, math.inf, 0, STEPS, RESTRICTED_STEPS
         while steps < max_iter and share > tol:
-            n_steps = min(n_wide, max_iter - steps)
-            taken, share, inertia = walk(
-                gram, q, thresholds, positive, step, at_zero, tol, n_steps, inertia, pace[0], pace[1], pace[2], pace[3]
-            )
+            n_steps = min(n_all, max_iter - steps)
+            taken, share, momentum = fista_steps(
+                gram, q, thresholds, positive, step, at_zero, tol, n_steps, momentum,
+                iterate[0], iterate[1], iterate[2], iterate[3],
+            )  # fmt: skip
             steps += taken
-            near = within_reach(q, thresholds, positive, step, inertia, MARGIN, pace)
-            if share <= tol or steps + n_narrow > max_iter or near.size == 0 or near.size > k // 2:
+            near = near_thresholds(q, thresholds, positive, step, momentum, MARGIN, iterate)
+            if share <= tol or steps + n_restricted > max_iter or near.size == 0 or near.size > k // 2:
                 continue
-            taken, narrow_share, narrow_inertia = narrow_walk(
-                gram, q, thresholds, positive, step, at_zero, tol, n_narrow, inertia, near, pace, found
+            taken, new_share, new_momentum = restricted_steps(
+                gram, q, thresholds, positive, step, at_zero, tol, n_restricted, momentum, near, iterate, found
             )
-            if holds(near, within_reach(q, thresholds, positive, step, narrow_inertia, 1.0, found)):
-                pace, found = found, pace
-                steps, share, inertia, n_wide, n_narrow = steps + taken, narrow_share, narrow_inertia, 2, 2 * n_narrow
+            if contains(near, near_thresholds(q, thresholds, positive, step, new_momentum, 1.0, found)):
+                iterate, found = found, iterate
+                steps, share, momentum, n_all, n_restricted = (
+                    steps + taken,
+                    new_share,
+                    new_momentum,
+                    2,
+                    2 * n_restricted,
+                )
             else:
-                n_wide, n_narrow = 2 * n_wide, NARROW
-        z[row], n_iter[row], error[row] = pace[0], steps, share
+                n_all, n_restricted = 2 * n_all, RESTRICTED_STEPS
+        z[row], n_iter[row], error[row] = iterate[0], steps, share
