@@ -1,4 +1,4 @@
-"""The floors hold, a planted violation is caught, and importing is light."""
+"""The layers hold, a planted violation is caught, and importing is light."""
 
 import ast
 import importlib.util
@@ -22,7 +22,7 @@ def lint(folder):
 
 
 @needs_linter
-def test_floors_hold():
+def test_layers_hold():
     result = lint(ROOT)
     assert result.returncode == 0, result.stdout
 
