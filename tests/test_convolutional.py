@@ -371,7 +371,7 @@ def test_one_signal_alone_is_refused(shape, kernel, rng):
     X = some(shape, rng)
     model = coder(kernel).fit(X)
     for method in (model.encode, model.transform, model.score):
-        with pytest.raises(ValueError, match=r"one signal; give X\[None\]"):
+        with pytest.raises(ValueError, match=r"one signal; pass X\[None\]"):
             method(X[0])
     assert len(model.encode([X[0]])) == 1
 
