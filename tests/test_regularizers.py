@@ -38,10 +38,10 @@ def objective(R, z, v, t):
 
 def test_every_regularizer_is_tested():
     def leaves(kind):
-        return {kind} if not kind.__subclasses__() else set().union(*map(leaves, kind.__subclasses__()))
+        ours = [sub for sub in kind.__subclasses__() if sub.__module__.startswith("skrlv.")]  # tests make their own
+        return set().union(*map(leaves, ours)) if ours else {kind}
 
-    ours = {kind for kind in leaves(Regularizer) if kind.__module__.startswith("skrlv.")}  # tests make their own
-    assert ours == {type(R) for R in INSTANCES}
+    assert leaves(Regularizer) == {type(R) for R in INSTANCES}
 
 
 @every_regularizer

@@ -309,7 +309,7 @@ class ConvolutionalModel(LinearModel):
     def _window(self):
         """Of pooling, which may have been set since `fit`."""
         check_sizes("pooling", self.pooling, (self._n_axes,))
-        return per_axis(self.pooling, self._n_axes)
+        return None if self.pooling is None else per_axis(self.pooling, self._n_axes)
 
     def _as_features(self, z):
         if self.pooling is not None:

@@ -10,6 +10,7 @@ from skrlv._rows import Rows, summarize
 from skrlv.encoders import packed, unpacked
 from skrlv.learning import reordered
 from skrlv.models.base import LatentVariableModel
+from skrlv.models.encoder import refuse_cpu
 from skrlv.models.validation import refuse_extremes
 from skrlv.models.warning import warn_user
 
@@ -141,6 +142,8 @@ class LinearModel(LatentVariableModel):
         if not self._has_encoder:
             raise AttributeError(f"{type(self).__name__} has no encoder.")
         check_is_fitted(self)
+        if self._encoder["kind"].startswith("skrlv.torch_modules:"):
+            refuse_cpu(self.device)
         return unpacked(self._encoder, lambda value: to_device(value, self.device))
 
     @property

@@ -13,7 +13,7 @@ def check_exportable(estimator):
     name = type(estimator).__name__
     if isinstance(estimator, VariationalAutoencoder):
         raise TypeError(f"{name} cannot be exported: the export of variational autoencoders is not supported yet.")
-    if not hasattr(type(estimator), "encoder_"):
+    if not getattr(estimator, "_has_encoder", False):
         raise TypeError(
             f"{name} cannot be exported: its codes are not predicted by an encoder. "
             "LISTAEncoder learns to predict them."
