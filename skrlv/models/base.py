@@ -70,13 +70,13 @@ class LatentVariableModel(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Learn the parameters from X.
+        r"""Learn the parameters from X.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Data, float32 or float64; float16 and bfloat16 become float32, other dtypes float64. For convolutional
-            models signals, (n_samples, *spatial[, n_channels]), or a list of signals of several sizes, of which crops
+            models signals, (n_samples, \*spatial[, n_channels]), or a list of signals of several sizes, of which crops
             of one size are taken.
         y : None
             Ignored, for scikit-learn's pipelines.
