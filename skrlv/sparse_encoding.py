@@ -121,7 +121,7 @@ def sparse_encode(
     Raises
     ------
     ValueError
-        If shapes disagree, entries are not finite, an atom is zero, or a weight is negative. If neither lmbda nor a
+        If shapes disagree, entries are not finite, all atoms are zero, or a weight is negative. If neither lmbda nor a
         target is given, or a target is combined with ``init`` or with a weight of zero.
 
     Warns
@@ -317,7 +317,7 @@ def lmbda_path(
     Raises
     ------
     ValueError
-        If shapes disagree, entries are not finite, an atom is zero, or a weight or a lmbda is negative.
+        If shapes disagree, entries are not finite, all atoms are zero, or a weight or a lmbda is negative.
 
     Warns
     -----

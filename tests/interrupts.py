@@ -41,22 +41,23 @@ class StillRunning(BaseException):
     """An interrupted call has not come back."""
 
 
-@contextmanager
-def interrupted_after(delay, patience=20.0):
-    """Ctrl-C after so many seconds, unless the block has ended; fails where the block then goes on for too long."""
-    sent = []
+def interrupted_after(delay, act, patience=20.0):
+    """Ctrl-C after so many seconds of act(), unless it has ended; fails where it then goes on for too long."""
+    sent, armed = [], []
 
     def interrupt(number, stack):
-        sent.append(time.perf_counter())
-        raise KeyboardInterrupt if len(sent) == 1 else StillRunning
+        if armed:
+            sent.append(time.perf_counter())
+            raise KeyboardInterrupt if len(sent) == 1 else StillRunning
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    try:
+    signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-6), patience)
+    try:  # twice: Ctrl-C may come between the end of act() and the end of armed
         try:
-            signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-6), patience)
-            yield
+            armed.append(True)
+            act()
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            armed.clear()
     except KeyboardInterrupt:
         pass
     finally:

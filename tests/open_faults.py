@@ -8,7 +8,6 @@ import pytest
 OPEN = {
     "test_faults.py": [
         "test_a_cluster_finds_planted_atoms_in_as_few_passes_as_one_machine",
-        "test_a_dictionary_with_an_atom_of_zeros_makes_a_coder",
         "test_a_frame_of_dask_is_refused_with_the_way_out",
         "test_a_signal_without_its_axis_of_samples_is_told_of_that_axis",
         "test_a_step_on_a_list_of_signals_is_done_or_not_done",
@@ -17,7 +16,6 @@ OPEN = {
         "test_a_warm_start_keeps_the_statistics[ConvSparseAutoencoder]",
         "test_a_warm_start_keeps_the_statistics[ConvSparseCoder]",
         "test_a_warm_start_keeps_the_statistics[PredictiveSparseDecomposition]",
-        "test_an_atom_of_zeros_has_the_coefficient_zero",
         "test_an_interrupt_in_the_first_pass_counts_what_was_learned",
         "test_atoms_by_default_are_no_more_than_rows_or_that_is_told_of",
         "test_atoms_sorted_by_use_are_the_same_model[ConvSparseAutoencoder]",
@@ -25,7 +23,6 @@ OPEN = {
         "test_channels_that_stand_before_time_are_not_taken_for_positions_in_silence",
         "test_codes_that_have_collapsed_are_told_of_whatever_the_batch",
         "test_few_rows_on_many_atoms_need_no_matrix_of_all_atoms",
-        "test_learning_without_a_penalty_takes_bounded_work",
         "test_one_row_of_another_scale_does_not_spoil_atoms_in_silence",
         "test_sparse_chunks_of_dask_are_taken_or_refused_by_name",
         "test_the_codes_of_sparse_arrays_are_sparse_arrays",
@@ -41,7 +38,6 @@ OPEN = {
         "test_wrong_data_are_refused[transform-no columns-LocalContrastNormalizer",
     ],
 }
-SLOW = "test_a_model_of_float32_shown_another_scale[1e+60"  # lmbda is as good as zero for such data
 
 
 def mark(items):
@@ -49,5 +45,3 @@ def mark(items):
     for item in items:
         if any(item.name.startswith(name) for name in OPEN.get(item.path.name, ())):
             item.add_marker(pytest.mark.xfail(reason="a known fault, not mended yet", strict=True))
-        if item.name.startswith(SLOW):
-            item.add_marker(pytest.mark.xfail(reason="codes at lmbda = 0 take long", strict=False))

@@ -453,7 +453,9 @@ def test_least_squares_codes_take_bounded_work():
 
 
 @pytest.mark.filterwarnings("ignore:.*max_iter:sklearn.exceptions.ConvergenceWarning")
+@quietly
 def test_learning_without_a_penalty_takes_bounded_work():
+    seeded(SparseCoder(32, lmbda=0.0, max_iter=1)).fit_transform(X[:60])  # compiles
     with at_most(seconds=10):
         seeded(SparseCoder(32, lmbda=0.0, max_iter=5)).fit_transform(X[:60])
 
@@ -524,6 +526,7 @@ def test_codes_are_those_of_the_atoms_that_a_model_has_now(model):
 # 26: atoms of zeros
 
 
+@quietly
 @pytest.mark.parametrize("options", [{"lmbda": 0.1}, {"lmbda": 0.0}, {"n_nonzero": 2}, {"max_error": 0.1}], ids=str)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_an_atom_of_zeros_has_the_coefficient_zero(options, dtype, rng):
@@ -539,6 +542,18 @@ def test_a_dictionary_with_an_atom_of_zeros_makes_a_coder():
     atoms = np.vstack([X[:4], np.zeros(64)])
     codes = SparseCoder(dictionary=atoms, lmbda=0.5).fit(X[4:40]).transform(X[4:40])
     assert (codes[:, 4] == 0.0).all()
+
+
+@quietly
+@pytest.mark.parametrize("size", [(3,), (2, 2)])
+def test_a_kernel_of_zeros_has_the_coefficient_zero(size, rng):
+    kernels, signals = rng.normal(size=(3, *size)), rng.normal(size=(4, *(4 * n for n in size)))
+    kernels[1] = 0.0
+    coder = ConvSparseCoder(kernel_size=size, dictionary=kernels, lmbda=0.5)
+    codes = coder.fit(signals).encode(signals)
+    assert not codes[..., 1].any()
+    without = ConvSparseCoder(kernel_size=size, dictionary=kernels[[0, 2]], lmbda=0.5).fit(signals).encode(signals)
+    np.testing.assert_allclose(codes[..., [0, 2]], without, atol=1e-2)
 
 
 # 27: neighbours

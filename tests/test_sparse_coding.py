@@ -697,7 +697,7 @@ def test_bad_dictionaries(Coder, name, digits):
     good = random_dictionary(5, 64)
     cases = {
         f"{name} has atoms of 63 features": good[:, 1:],
-        "1 zero atoms, the first in row 2": good * (np.arange(5) != 2)[:, None],
+        "no entries but zeros": 0.0 * good,
         "NaN": np.where(np.eye(5, 64), np.nan, good),
         "infinity": np.where(np.eye(5, 64), np.inf, good),
         "2D array": good[0],
@@ -708,6 +708,13 @@ def test_bad_dictionaries(Coder, name, digits):
             Coder(**{name: D}).fit(digits)
     with pytest.raises(ValueError, match="n_components=7"):
         Coder(7, **{name: good}).fit(digits)
+
+
+@both
+def test_learning_starts_from_no_atom_of_zeros(Coder, digits):
+    start = random_dictionary(5, 64) * (np.arange(5) != 2)[:, None]
+    with pytest.raises(ValueError, match="1 zero atoms, the first at index 2"):
+        Coder(dictionary_init=start).fit(digits)
 
 
 def test_an_instance_must_say_itself_that_codes_are_positive(digits):

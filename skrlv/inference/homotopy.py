@@ -4,6 +4,7 @@ import numpy as np
 
 from skrlv._arrays import empty_aligned
 from skrlv.inference.coordinate_descent import coordinate_descent
+from skrlv.inference.least_squares import is_least_squares, least_squares
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
 
@@ -15,7 +16,7 @@ def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
 
     As e falls the minimiser is piecewise linear. From zero this is least angle regression; from a code near the
     minimum few breakpoints remain. Rows that end above ``tol``, because atoms nearly depend on each other, go on by
-    `coordinate_descent`.
+    `coordinate_descent`, or by `least_squares` where nothing has a penalty.
 
     Parameters
     ----------
@@ -110,11 +111,15 @@ def workspace(n_components, dtype):
 
 
 def _refined(landscape, solution, max_iter, tol):
-    """Continue rows that have not converged by coordinate descent; from zero if they ended above its energy."""
+    """Continue rows that have not converged; from zero if they ended above its energy."""
     missed = np.flatnonzero(~solution.converged)
     start = solution.z[missed]
     start[~(solution.error[missed] < 1.0)] = 0.0
-    rest = coordinate_descent(landscape.take(missed), start, max_iter=max_iter, tol=tol)
+    rest = landscape.take(missed)
+    if is_least_squares(rest):
+        rest = least_squares(rest, start, tol=tol)
+    else:
+        rest = coordinate_descent(rest, start, max_iter=max_iter, tol=tol)
     solution.z[missed], solution.error[missed], solution.converged[missed] = rest.z, rest.error, rest.converged
     solution.n_iter[missed] += rest.n_iter
     return solution

@@ -170,7 +170,7 @@ def gap_of_float32(gram, norms, n_features, thresholds, positive, q, half_norm, 
                 fitted += z[j] * fresh
                 if reach * scale > thresholds[j]:
                     scale = thresholds[j] / reach
-            else:
+            elif norms[j] > 0.0:
                 reach = abs(fresh) if z[j] != 0.0 else reach
                 slack = max(slack, reach / norms[j])
     if not abs(inner) + abs(fitted) < math.inf:

@@ -28,7 +28,7 @@ from skrlv.models.signals import (
     per_axis,
     pooled,
 )
-from skrlv.models.validation import resolved_tol, stored
+from skrlv.models.validation import refuse_nothing_but_zeros, refuse_zero_atoms, resolved_tol, stored
 from skrlv.models.warning import warn_unless_converged, warn_user
 
 PIXELS_PER_CROP = 2**14
@@ -141,16 +141,16 @@ class ConvolutionalModel(LinearModel):
             )
         if math.prod(kernels.shape[n_axes + 1 :]) != n_channels:
             raise ValueError(f"{name} has shape {kernels.shape}, but X has {n_channels} channels.")
+        refuse_nothing_but_zeros(kernels, name)
         replace(self._layout, kernel=kernels.shape[1 : n_axes + 1]).check_holds_kernel(X.shape[1:])
-        zero = np.flatnonzero(~kernels.reshape(len(kernels), -1).any(axis=1))
-        if zero.size:
-            raise ValueError(f"{name} has {zero.size} zero kernels, the first at index {zero[0]}; remove them.")
         return kernels.reshape(*kernels.shape[: n_axes + 1], n_channels)
 
     def _first_atoms(self, X, summary, rng):
         windows = self._given_atoms("dictionary_init", X)
         if windows is None:
             windows = drawn_windows(X, self._kernel_size, self.n_components, rng)
+        else:
+            refuse_zero_atoms(windows, "dictionary_init")
         return unit_rows(windows.reshape(len(windows), -1))[0].astype(X.dtype).reshape(windows.shape)
 
     def _crop_size(self, spatial):

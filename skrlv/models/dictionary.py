@@ -5,7 +5,7 @@ from sklearn.cluster import kmeans_plusplus
 
 from skrlv.learning import learn_dictionary, unit_rows
 from skrlv.models.linear import LinearModel
-from skrlv.models.validation import check_dictionary
+from skrlv.models.validation import check_dictionary, refuse_zero_atoms
 from skrlv.models.warning import warn_user
 
 _DRAWN_PER_ATOM = 16  # rows that k-means++ chooses from
@@ -19,7 +19,9 @@ class DictionaryModel(LinearModel):
     def _first_atoms(self, X, summary, rng):
         rows, spread_out = self._rows(X), isinstance(self.dictionary_init, str)
         if not spread_out and self.dictionary_init is not None:
-            return unit_rows(self._given_atoms("dictionary_init", rows))[0]
+            atoms = self._given_atoms("dictionary_init", rows)
+            refuse_zero_atoms(atoms, "dictionary_init")
+            return unit_rows(atoms)[0]
         n_components = min(rows.shape[1], 256) if self.n_components is None else self.n_components
         return _drawn_atoms(rows, summary, n_components, spread_out, self.positive_dictionary, rng)
 

@@ -48,17 +48,28 @@ def check_problem(X, dictionary):
 
 
 def check_dictionary(dictionary, n_features, name="dictionary", dtype=None):
-    """Atoms as a fresh C-contiguous array (n_components, n_features), finite, none zero."""
+    """Atoms as a fresh C-contiguous array (n_components, n_features), finite."""
     dictionary, own = as_numpy(dictionary, name), float_dtype(dictionary)
     dictionary = check_array(dictionary, dtype=dtype or own, order="C", copy=True, input_name=name)
     if dictionary.shape[1] != n_features:
         raise ValueError(
             f"{name} has atoms of {dictionary.shape[1]} features (columns), but X has {n_features} features."
         )
-    zero = np.flatnonzero(~dictionary.any(axis=1))
-    if zero.size:
-        raise ValueError(f"{name} has {zero.size} zero atoms, the first in row {zero[0]}; remove them.")
+    refuse_nothing_but_zeros(dictionary, name)
     return dictionary
+
+
+def refuse_nothing_but_zeros(atoms, name):
+    """A zero atom has the coefficient zero, but a dictionary of such atoms is an error in the call."""
+    if not atoms.any():
+        raise ValueError(f"{name} has no entries but zeros.")
+
+
+def refuse_zero_atoms(atoms, name):
+    """Learning starts from directions, and an atom of zeros has none."""
+    zero = np.flatnonzero(~atoms.reshape(len(atoms), -1).any(axis=1))
+    if zero.size:
+        raise ValueError(f"{name} has {zero.size} zero atoms, the first at index {zero[0]}; remove them.")
 
 
 def check_codes(Z, name, n_columns, n_samples=None):
