@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skrlv._arrays import as_kernel_takes, double, is_numpy, namespace, squares_per_sample
+from skrlv._arrays import aligned, as_kernel_takes, double, is_numpy, namespace, squares_per_sample
 from skrlv._convolution import AXES, boxed, convolve, correlate, grid, positions, spectra, tap_products
 from skrlv._layers import Scaling
 
@@ -123,7 +123,7 @@ class Dictionary(SumOfAtoms):
     @cached_property
     def gram(self):
         """The inner products of the atoms, (n_components, n_components)."""
-        return self.atoms @ self.atoms.T
+        return aligned(self.atoms @ self.atoms.T)
 
     @cached_property
     def single(self):

@@ -14,6 +14,9 @@ from skrlv.decoders import Dictionary, LinearDecoder
 from skrlv.encoders import Encoder
 from skrlv.regularizers import Regularizer
 
+MOST_ATOMS_OF_A_CHEAP_GRAM = 2048
+ATOMS_PER_ROW = 128  # about where a Gram matrix and a search among few atoms for each row take as long, as measured
+
 _SQUARED_ERROR = SquaredError()
 
 
@@ -43,6 +46,9 @@ class Energy:
         Weight of D, the squared error between code and prediction; at 0 the prediction is not used.
     cost : Cost, default=SquaredError()
         C.
+    few_rows : bool, default=False
+        Whether so few rows will be given that the Gram matrix of all atoms would cost more than it saves, see
+        `for_rows`.
     """
 
     decoder: Any
@@ -51,6 +57,7 @@ class Energy:
     encoder: Encoder | None = None
     encoder_weight: float = 0.0
     cost: Cost = _SQUARED_ERROR
+    few_rows: bool = False
 
     def __post_init__(self):
         if self.encoder is None and self.encoder_weight:
@@ -68,6 +75,12 @@ class Energy:
         landscape = DecoderLandscape(self, y, self._prediction(y))
         return landscape.on_gram() if self.has_gram and self.decoder.gram_pays else landscape
 
+    def for_rows(self, n_samples):
+        """The same energy, for so many rows in all: it decides whether the Gram matrix is formed."""
+        shape = self.decoder.atoms.shape if isinstance(self.decoder, Dictionary) else (0,)
+        few = shape[0] > MOST_ATOMS_OF_A_CHEAP_GRAM and shape[0] >= ATOMS_PER_ROW * n_samples
+        return self if few == self.few_rows else replace(self, few_rows=few)
+
     @property
     def is_quadratic(self):
         """Whether the smooth part is a quadratic in z."""
@@ -75,8 +88,8 @@ class Energy:
 
     @property
     def has_gram(self):
-        """Whether the quadratic is small enough to form, as for a dense dictionary; not for a convolution."""
-        return self.is_quadratic and isinstance(self.decoder, Dictionary)
+        """Whether the Gram matrix is formed, as for a dense dictionary; not for a convolution, nor for few rows."""
+        return self.is_quadratic and isinstance(self.decoder, Dictionary) and not self.few_rows
 
     @cached_property
     def gram(self):

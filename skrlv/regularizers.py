@@ -9,7 +9,7 @@ them on ordinary codes.
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -61,6 +61,10 @@ class LassoFamily(Regularizer):
     def ridge(self, lmbda):
         """The ridge parameter r of lmbda R, a number."""
 
+    def take(self, entries):
+        """The regularizer of some of the entries of a code, given by their indices."""
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class L1(LassoFamily):
@@ -80,6 +84,9 @@ class L1(LassoFamily):
     @property
     def merges(self):
         return self.weights is None
+
+    def take(self, entries):
+        return self if self.weights is None else replace(self, weights=self.weights[entries])
 
     def __post_init__(self):
         if self.weights is not None:

@@ -22,6 +22,9 @@ from skrlv.inference import (
     least_angle,
     rounded,
     summarize,
+    working_set_debiased,
+    working_set_gaps,
+    working_set_least_angle,
 )
 from skrlv.metrics import lmbda_grid
 from skrlv.models.validation import (
@@ -155,7 +158,7 @@ def sparse_encode(
     _check_combination(lmbda, init, to_target)
     X, dictionary = check_problem(X, dictionary)
     energy = lasso_energy(dictionary, lmbda or 0.0, positive=positive, l2=l2, weights=weights)
-    init = _checked_init(init, energy, X)
+    energy, init = energy.for_rows(X.shape[0]), _checked_init(init, energy, X)
     tol = resolved_tol(code_tol, X.dtype)
     missed: list[float] = []
     if to_target:
@@ -167,7 +170,7 @@ def sparse_encode(
     def search(rows):
         block = _Block(energy, dense(X[rows]), None if init is None else init[rows])
         solution = encode(block)
-        z = _refitted(block, solution.z) if debias else solution.z
+        z = block.debiased(solution.z).astype(X.dtype, copy=False) if debias else solution.z
         return solution._replace(z=stored(z, sparse_output))
 
     solution = gather(search, X.shape[0], partial(each_block, n_jobs=n_jobs))
@@ -213,6 +216,24 @@ class _Block:
         """The landscape of these rows, in float64 and with its Gram matrix."""
         return self.energy.given(_double(self.x)).on_gram()
 
+    def least_angle(self, **targets):
+        """-> (the `Solution` at a lmbda of each row's own, in float64; these lmbdas)."""
+        if self.energy.few_rows:
+            return working_set_least_angle(self.energy, _double(self.x), **targets)
+        return least_angle(self.landscape, **targets)
+
+    def gaps_at(self, z, lmbdas):
+        """The relative duality gaps of codes at these lmbdas."""
+        if self.energy.few_rows:
+            return working_set_gaps(self.energy, self.x, z, lmbdas)
+        return gaps_at(self.landscape, z, lmbdas)
+
+    def debiased(self, z):
+        """The non-zeros of codes by least squares without any penalty, in float64."""
+        if self.energy.few_rows:
+            return working_set_debiased(self.energy, self.x, z)
+        return debiased(self.landscape, _double(z))
+
 
 def _at_lmbda(block, *, tol):
     """The `Solution` of a block at the energy's own lmbda."""
@@ -221,20 +242,15 @@ def _at_lmbda(block, *, tol):
 
 def _to_target(block, *, n_nonzero, max_error, tol, missed):
     """The `Solution` of a block; appends to ``missed`` the errors of rows that only the atoms keep above max_error."""
-    x, landscape, lmbda = block.x, block.landscape, block.energy.lmbda
-    solution, lmbdas = least_angle(
-        landscape, n_nonzero=n_nonzero, max_error=max_error or 0.0, tol=before_rounding(tol, x.dtype)
+    x, lmbda = block.x, block.energy.lmbda
+    solution, lmbdas = block.least_angle(
+        n_nonzero=n_nonzero, max_error=max_error or 0.0, tol=before_rounding(tol, x.dtype)
     )
     if max_error is not None:
         errors = _relative(summarize(block.energy, x, solution.z).squares, x)
         stopped = (np.count_nonzero(solution.z, axis=1) == n_nonzero) | ((lmbdas == lmbda) & (lmbda > 0.0))
         missed.extend(errors[(errors > max_error + _ROUNDING[x.dtype.char]) & ~stopped])
-    return rounded(solution, x.dtype, tol, partial(gaps_at, landscape, lmbdas=lmbdas))
-
-
-def _refitted(block, z):
-    """The non-zeros of codes by least squares without any penalty."""
-    return debiased(block.landscape, _double(z)).astype(block.x.dtype, copy=False)
+    return rounded(solution, x.dtype, tol, partial(block.gaps_at, lmbdas=lmbdas))
 
 
 def _warn_of_errors(errors, n_samples, max_error):
@@ -353,7 +369,7 @@ def lmbda_path(
     if lmbdas is None:
         lmbdas = lmbda_grid(X, dictionary)
     energy = lasso_energy(dictionary, lmbdas[-1], positive=positive, l2=l2, weights=weights)
-    tol = resolved_tol(code_tol, X.dtype)
+    energy, tol = energy.for_rows(X.shape[0]), resolved_tol(code_tol, X.dtype)
 
     record = _PathRecord(energy, lmbdas, X, sparse_output)
 

@@ -11,6 +11,7 @@ from skrlv.inference.solution import ROWS_PER_THREAD, Gathered, Solution, blockw
 from skrlv.inference.summary import summarize
 from skrlv.inference.tiled_descent import tiled_descent
 from skrlv.inference.useful_range import useful_range
+from skrlv.inference.working_set import working_set_debiased, working_set_gaps, working_set_least_angle
 
 __all__ = [
     "ROWS_PER_THREAD",
@@ -39,4 +40,7 @@ __all__ = [
     "tiled_descent",
     "unconverged",
     "useful_range",
+    "working_set_debiased",
+    "working_set_gaps",
+    "working_set_least_angle",
 ]

@@ -17,7 +17,8 @@ def duality_gap(landscape, z):
 
     Every term is non-negative, so nothing cancels. For positive codes only c_j > 0 count. Atoms with
     t_j = 0 are least squares: the gap then adds the largest residual of their normal equations,
-    :math:`|c_j| / \|d_j\| \cdot \|y\|`, which is zero at the minimum and only there, but is no bound.
+    :math:`|c_j| / \|d_j\| \cdot \|y\|`, which is zero at the minimum and only there, but is no bound. The same
+    holds for :math:`t_j \le 10^{-12} \|d_j\| \|y\|`, which rounding hides.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def duality_gap(landscape, z):
     TypeError
         If the regularizer is not of the L1 family, the cost is no squared error, or the decoder is not linear.
     """
-    from skrlv.kernels.lasso import relative_gap
+    from skrlv.kernels.lasso import NEGLIGIBLE, relative_gap
 
     energy = landscape.energy
     regularizer, lmbda = energy.regularizer, energy.lmbda
@@ -46,20 +47,21 @@ def duality_gap(landscape, z):
         raise TypeError("A duality gap is known for the L1 family under squared error with a linear decoder.")
     thresholds, ridge = regularizer.thresholds(lmbda, z.shape[-1]), regularizer.ridge(lmbda)
     correlations = -landscape.grad(z) - ridge * z
-    smooth, axes = landscape.smooth(z), tuple(range(1, z.ndim))
+    smooth, half_norms, axes = landscape.smooth(z), landscape.half_norms, tuple(range(1, z.ndim))
     if ridge:  # 0 x an overflow would be NaN
         smooth = smooth + 0.5 * ridge * squares_per_sample(z)
 
     reach = np.maximum(correlations, 0.0) if regularizer.positive else np.abs(correlations)
-    penalised = thresholds > 0.0
+    lengths, sizes = np.sqrt(energy.decoder.squared_norms + energy.encoder_weight + ridge), np.sqrt(2.0 * half_norms)
+    negligible = thresholds <= NEGLIGIBLE * lengths * sizes.reshape(-1, *(1 for _ in axes))
+    free, fits = thresholds == 0.0, reach <= thresholds
     with np.errstate(divide="ignore"):
-        scale = np.min(thresholds[penalised] / reach[..., penalised], axis=axes, initial=1.0)
+        scale = np.min(np.where(negligible | fits, 1.0, thresholds / reach), axis=axes, initial=1.0)
     penalty = np.sum(thresholds * np.abs(z), axis=axes)
-    fitted = np.sum((z * correlations)[..., penalised], axis=axes)
-    slack = np.where(z != 0.0, np.abs(correlations), reach)[..., ~penalised]
-    lengths = np.sqrt(energy.decoder.squared_norms[~penalised] + energy.encoder_weight + ridge)
+    fitted = np.sum((z * correlations)[..., ~free], axis=axes)
+    slack = np.where(free & (z != 0.0), np.abs(correlations), np.where(negligible & ~fits, reach, 0.0))
     slack = np.divide(slack, lengths, out=np.zeros_like(slack), where=lengths > 0.0)  # a zero atom changes nothing
     slack, n_nonzero = np.max(slack, axis=axes, initial=0.0), np.count_nonzero(z, axis=axes)
-    parts = (np.maximum(smooth, 0.0), landscape.half_norms, penalty, fitted, scale, slack, n_nonzero)
+    parts = (np.maximum(smooth, 0.0), half_norms, penalty, fitted, scale, slack, n_nonzero)
     gaps = np.array([relative_gap(*row) for row in zip(*(part.tolist() for part in parts), strict=True)])
     return np.where((z < 0.0).any(axis=axes), np.inf, gaps) if regularizer.positive else gaps

@@ -5,6 +5,7 @@ import numpy as np
 from skrlv.inference.homotopy import homotopy_path
 from skrlv.inference.mixed_precision import mixed_path
 from skrlv.inference.summary import summarize
+from skrlv.inference.working_set import working_set_path
 
 
 def exact_codes(energy, y, z0=None, *, tol):
@@ -31,6 +32,8 @@ def exact_codes(energy, y, z0=None, *, tol):
 
 def exact_path(energy, y, lmbdas, z0=None, *, tol):
     """A list of the `Solution` of `exact_codes` at each of several lmbdas, best given in decreasing order."""
+    if energy.few_rows:
+        return working_set_path(energy, y, lmbdas, z0, tol=tol)
     if y.dtype == np.float32:
         return mixed_path(energy, y, lmbdas, z0, tol=tol)
     return homotopy_path(energy.given(y), lmbdas, z0, tol=tol)

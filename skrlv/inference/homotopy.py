@@ -8,6 +8,8 @@ from skrlv.inference.least_squares import is_least_squares, least_squares
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
 
+_SWEEPS_AFTER_LEAST_SQUARES = 20  # take away what rounding left
+
 
 def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     r"""Follow the minimum from a problem that the start solves to the one that is asked.
@@ -16,7 +18,7 @@ def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
 
     As e falls the minimiser is piecewise linear. From zero this is least angle regression; from a code near the
     minimum few breakpoints remain. Rows that end above ``tol``, because atoms nearly depend on each other, go on by
-    `coordinate_descent`, or by `least_squares` where nothing has a penalty.
+    `coordinate_descent`, where nothing has a penalty from the solution by `least_squares`.
 
     Parameters
     ----------
@@ -117,9 +119,8 @@ def _refined(landscape, solution, max_iter, tol):
     start[~(solution.error[missed] < 1.0)] = 0.0
     rest = landscape.take(missed)
     if is_least_squares(rest):
-        rest = least_squares(rest, start, tol=tol)
-    else:
-        rest = coordinate_descent(rest, start, max_iter=max_iter, tol=tol)
+        start, max_iter = least_squares(rest, start), _SWEEPS_AFTER_LEAST_SQUARES
+    rest = coordinate_descent(rest, start, max_iter=max_iter, tol=tol)
     solution.z[missed], solution.error[missed], solution.converged[missed] = rest.z, rest.error, rest.converged
     solution.n_iter[missed] += rest.n_iter
     return solution

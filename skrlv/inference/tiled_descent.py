@@ -112,6 +112,13 @@ class ConvolutionalLasso:
     def thresholds(self):
         return np.asarray(self.energy.regularizer.thresholds(self.energy.lmbda, self.n_components), dtype=np.float64)
 
+    def felt_thresholds(self, y):
+        """The thresholds, or zero where a penalty is negligible beside the signal y."""
+        from skrlv.kernels.lasso import NEGLIGIBLE
+
+        felt = self.thresholds > NEGLIGIBLE * self.lengths * np.sqrt(np.vdot(y, y))
+        return np.where(felt, self.thresholds, 0.0)
+
     @property
     def positive(self):
         return bool(self.energy.regularizer.positive)
@@ -161,7 +168,8 @@ def _descend(problem, y, prediction, z, max_iter, tol, n_jobs):
     """Compute the codes of one signal in place; return the number of visits to all tiles, and the gap."""
     c = np.empty((1, *problem.positions, problem.n_components), problem.dtype)
     gap = _refresh(problem, y, prediction, z, c, n_jobs)
-    penalised = problem.thresholds[problem.thresholds > 0.0]
+    thresholds = problem.felt_thresholds(double(y))
+    penalised = thresholds[thresholds > 0.0]
     target = 0.5 * tol * (penalised.min() if penalised.size else np.abs(c).max())
     visits, n_without_gain, best, best_gap = 0, 0, None, np.inf
     while gap > tol and visits < max_iter and n_without_gain < 2 and target > 0.0:
@@ -209,7 +217,7 @@ def _refresh(problem, y, prediction, z, c, n_jobs):
     decoded = np.zeros(y.shape)
     draw(boxed(kernels, n_axes), boxed(z, n_axes)[0], boxed(decoded, n_axes)[0])
     residual, height = y - decoded, kernels.shape[1]
-    entries = problem.positions[0], z[0, 0].size
+    entries, thresholds = (problem.positions[0], z[0, 0].size), problem.felt_thresholds(y)
 
     def part(rows):
         fresh = correlate(residual[:, rows.start : rows.stop + height - 1], kernels)
@@ -224,7 +232,7 @@ def _refresh(problem, y, prediction, z, c, n_jobs):
             fresh -= problem.ridge * z[:, rows]
         found = np.array([0.0, 0.0, 1.0, 0.0, 0.0])
         here = (boxed(x, n_axes)[0] for x in (fresh, np.ascontiguousarray(z[:, rows])))
-        add_gap_parts(*here, problem.thresholds, problem.lengths, problem.positive, found)
+        add_gap_parts(*here, thresholds, problem.lengths, problem.positive, found)
         c[:, rows] = fresh
         lengths = float(np.vdot(z[:, rows], z[:, rows])) if problem.ridge else 0.0
         return *found, squares, of_prediction, lengths

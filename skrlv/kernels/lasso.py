@@ -23,6 +23,7 @@ from skrlv.kernels._jit import kernel, lean
 from skrlv.kernels._simd import LANES, any_above
 
 SWEEPS = 10  # of coordinate descent within a cycle; measured best between 4 and 20 on digits
+NEGLIGIBLE = 1e-12  # a threshold below this share of norm(d_j) norm(y) is as good as none, and rounding hides it
 STEPS, RESTRICTED_STEPS = 8, 16  # first lengths of FISTA's runs over all entries, and over those near their thresholds
 MARGIN = 0.7  # of a threshold; nearer to 1, more restricted runs are in vain
 
@@ -84,7 +85,8 @@ def relative_gap(smooth, half_norm, penalty, fitted, scale, slack, n_nonzero):
     scale : float
         s, the factor in (0, 1] that makes the residual dual feasible.
     slack : float
-        m, the largest residual of the normal equations of entries without a penalty, for atoms of unit norm.
+        m, the largest residual of the normal equations of entries without a penalty, or with one below 1e-12 of the
+        norms of atom and row, for atoms of unit norm.
     n_nonzero : int
         Number of non-zero entries.
 
@@ -108,6 +110,7 @@ compiled_relative_gap = lean(relative_gap)
 def row_gap(gram, q, half_norm, thresholds, positive, c, z):
     """Relative duality gap of one row with residual correlations c = q - G z; see inference.duality_gap."""
     inner, penalty, fitted, scale, slack, n_nonzero = 0.0, 0.0, 0.0, 1.0, 0.0, 0
+    size = math.sqrt(2.0 * half_norm)
     for j in range(z.size):
         n_nonzero += z[j] != 0.0
         reach = c[j] if positive else abs(c[j])
@@ -116,7 +119,11 @@ def row_gap(gram, q, half_norm, thresholds, positive, c, z):
             penalty += thresholds[j] * abs(z[j])
             fitted += z[j] * c[j]
             if reach * scale > thresholds[j]:
-                scale = thresholds[j] / reach
+                length = math.sqrt(gram[j, j])
+                if thresholds[j] > NEGLIGIBLE * length * size:
+                    scale = thresholds[j] / reach
+                elif length > 0.0:
+                    slack = max(slack, reach / length)
         elif gram[j, j] > 0.0:
             if z[j] != 0.0:
                 reach = abs(c[j])
@@ -141,7 +148,8 @@ def gap_of_float32(gram, norms, n_features, thresholds, positive, q, half_norm, 
     computed again: rounding changes a sum by at most its number of terms times 2^-24 of what is summed. support and
     excess are scratch.
     """
-    k, n_nonzero, length = z.size, 0, math.sqrt(2.0 * half_norm)
+    k, n_nonzero, size = z.size, 0, math.sqrt(2.0 * half_norm)
+    length = size
     for j in range(k):
         if z[j] != 0.0:
             support[n_nonzero] = j
@@ -169,7 +177,10 @@ def gap_of_float32(gram, norms, n_features, thresholds, positive, q, half_norm, 
                 penalty += thresholds[j] * abs(z[j])
                 fitted += z[j] * fresh
                 if reach * scale > thresholds[j]:
-                    scale = thresholds[j] / reach
+                    if thresholds[j] > NEGLIGIBLE * norms[j] * size:
+                        scale = thresholds[j] / reach
+                    elif norms[j] > 0.0:
+                        slack = max(slack, reach / norms[j])
             elif norms[j] > 0.0:
                 reach = abs(fresh) if z[j] != 0.0 else reach
                 slack = max(slack, reach / norms[j])

@@ -226,6 +226,7 @@ class LatentVariableModel(
         With ``function(x, z)``, of the rows of a block and their codes, its result takes the place of the codes, so
         that the codes of all rows need never be held.
         """
+        energy = energy.for_rows(X.shape[0])
 
         def infer(rows):
             x = dense(X[rows])

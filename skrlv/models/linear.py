@@ -1,6 +1,7 @@
 """What models with a linear decoder share, dense or convolutional, with or without an encoder."""
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -10,6 +11,7 @@ from skrlv._rows import Rows, summarize
 from skrlv.encoders import packed, unpacked
 from skrlv.learning import reordered
 from skrlv.models.base import LatentVariableModel
+from skrlv.models.decoder_cache import cached_decoder
 from skrlv.models.encoder import refuse_cpu
 from skrlv.models.validation import refuse_extremes
 from skrlv.models.warning import warn_user
@@ -134,7 +136,8 @@ class LinearModel(LatentVariableModel):
         """The fitted `Energy`, on the device."""
         check_is_fitted(self)
         encoder = self.encoder_ if self._has_encoder else None
-        return self._energy(to_device(self.components_, self.device), self.lmbda_, encoder)
+        energy = self._energy(to_device(self.components_, self.device), self.lmbda_, encoder)
+        return replace(energy, decoder=cached_decoder(self, energy.decoder))
 
     @property
     def encoder_(self):
