@@ -106,6 +106,35 @@ def data(estimator, n_samples=16, dtype=np.float64, seed=0):
     return shaped(estimator, (X - X.mean(axis=0)).astype(dtype))
 
 
+def untidy(X):
+    """Sparse rows with unsorted indices and duplicate entries, that sum to X."""
+    n_samples, n_features = X.shape
+    columns = np.concatenate([np.arange(n_features)[::-1], np.arange(n_features)])
+    values = np.concatenate([0.25 * X[:, ::-1], 0.75 * X], axis=1)
+    indptr = 2 * n_features * np.arange(n_samples + 1)
+    return sparse.csr_matrix((values.ravel(), np.tile(columns, n_samples), indptr), shape=X.shape)
+
+
+def frame(X):
+    return pytest.importorskip("pandas").DataFrame(X, columns=[f"f{i}" for i in range(X.shape[1])])
+
+
+CONTAINERS = {
+    "C": np.ascontiguousarray,
+    "Fortran": np.asfortranarray,
+    "sparse": untidy,
+    "frame": frame,
+    "every second row": lambda X: np.repeat(X, 2, axis=0)[::2],
+}
+
+
+def raw(X):
+    """The bytes that a container holds, where it holds them."""
+    if sparse.issparse(X):
+        return [getattr(X, name).copy() for name in ("data", "indices", "indptr")]
+    return [np.array(X)]
+
+
 @cache
 def _fitted(estimator, dtype):
     return pickle.dumps(seeded(estimator).fit(data(estimator, dtype=dtype)))

@@ -10,6 +10,7 @@ import pytest
 import sklearn
 from estimators import (
     ALL,
+    CONTAINERS,
     ESTIMATORS,
     MODELS,
     asked,
@@ -18,16 +19,18 @@ from estimators import (
     data,
     every_estimator,
     fitted,
+    frame,
     names,
     on_torch,
+    raw,
     seeded,
     shaped,
     state_of,
     takes_images,
     takes_sparse,
+    untidy,
 )
 from interrupts import at_most
-from scipy import sparse
 from sklearn.base import BaseEstimator
 
 import skrlv
@@ -126,35 +129,6 @@ def test_the_unit_of_the_data_does_not_change_the_model(estimator, exponent, dty
 
 
 # What comes in stays as it is
-
-
-def untidy(X):
-    """Sparse rows with unsorted indices and duplicate entries, that sum to X."""
-    n_samples, n_features = X.shape
-    columns = np.concatenate([np.arange(n_features)[::-1], np.arange(n_features)])
-    values = np.concatenate([0.25 * X[:, ::-1], 0.75 * X], axis=1)
-    indptr = 2 * n_features * np.arange(n_samples + 1)
-    return sparse.csr_matrix((values.ravel(), np.tile(columns, n_samples), indptr), shape=X.shape)
-
-
-def frame(X):
-    return pytest.importorskip("pandas").DataFrame(X, columns=[f"f{i}" for i in range(X.shape[1])])
-
-
-CONTAINERS = {
-    "C": np.ascontiguousarray,
-    "Fortran": np.asfortranarray,
-    "sparse": untidy,
-    "frame": frame,
-    "every second row": lambda X: np.repeat(X, 2, axis=0)[::2],
-}
-
-
-def raw(X):
-    """The bytes that a container holds, where it holds them."""
-    if sparse.issparse(X):
-        return [getattr(X, name).copy() for name in ("data", "indices", "indptr")]
-    return [np.array(X)]
 
 
 def contained(estimator, kind, X):

@@ -19,7 +19,7 @@ from skrlv.inference import gather
 from skrlv.learning import LearningState
 from skrlv.models.progress import Progress
 from skrlv.models.restoring import restored_on_error, unless_learned
-from skrlv.models.validation import check_codes, refuse_extremes
+from skrlv.models.validation import check_codes, refuse_extremes, refuse_overflow
 from skrlv.models.warning import warn_unless_converged, warn_user
 
 ROWS_PER_TRANSFER = 8192
@@ -182,8 +182,10 @@ class LatentVariableModel(
         first, rng = not hasattr(self, "n_iter_"), check_random_state(self.random_state)
         learner = self._learner(self._begin(X, rng) if first else self.energy_, rng)
         if learner is not None:
-            spent = learner.step(self._placed(dense(X[:])))
-            self._keep(learner.energy, learner.state, self._dtype, [*self.energy_history_, spent])
+            with np.errstate(over="ignore", invalid="ignore"):  # refused below
+                spent = learner.step(self._placed(dense(X[:])))
+                self._keep(learner.energy, learner.state, self._dtype, [*self.energy_history_, spent])
+            refuse_overflow(self)
             if learner.complaint:
                 warn_user(learner.complaint, ConvergenceWarning)
         if first:

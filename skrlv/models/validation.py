@@ -59,6 +59,26 @@ def check_dictionary(dictionary, n_features, name="dictionary", dtype=None):
     return dictionary
 
 
+def refuse_overflow(model):
+    """Refuse a step of a stream after which a number that the model holds is not finite."""
+    params = model.get_params(deep=False)
+    if not all(_is_finite(value) for name, value in vars(model).items() if name not in params):
+        raise ValueError(
+            "The numbers left the range of their dtype: the entries of this batch are far larger than those of the "
+            "batches before. Nothing was learned from it. Scale X, or call fit to begin anew."
+        )
+
+
+def _is_finite(value):
+    """Whether all numbers in nested containers are."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    numbers = np.asarray(value) if isinstance(value, float | np.ndarray) else np.empty(0)
+    return numbers.dtype.kind != "f" or bool(np.isfinite(numbers).all())
+
+
 def refuse_nothing_but_zeros(atoms, name):
     """A zero atom has the coefficient zero, but a dictionary of such atoms is an error in the call."""
     if not atoms.any():
