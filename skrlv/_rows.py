@@ -8,6 +8,7 @@ from scipy import sparse
 from skrlv._threads import dense, row_blocks
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_FEWEST = 10  # rows of which one can be called an outlier
 _SAMPLE = 256  # rows that a grid of lmbda is measured on
 
 
@@ -72,6 +73,8 @@ class DataSummary(NamedTuple):
     varies: bool  # whether any row differs from the first
     nonzero: np.ndarray  # (n_rows,): whether a row has a non-zero entry
     positive: np.ndarray  # (n_rows,): whether a row has a positive entry
+    longest: int  # index of the row with the largest sum of squared entries
+    longest_squares: float  # that sum, in units of largest^2
 
     @property
     def rms(self):
@@ -84,24 +87,38 @@ class DataSummary(NamedTuple):
         mean = self.total / self.n_rows
         return self.varies and float(mean @ mean) > 0.99 * self.rms**2 * self.total.size
 
+    @property
+    def outlier(self):
+        """The index of a row that holds more than half of the energy of at least ten rows; None if there is none."""
+        return self.longest if self.n_rows >= _FEWEST and self.longest_squares > 0.5 * self.squares else None
+
 
 def summarize(x):
     """The `DataSummary` of an array of rows."""
     largest = float(np.abs(x).max())
-    squares = float(np.sum((x / (largest or 1.0)) ** 2, dtype=np.float64))
+    relative = (x / (largest or 1.0)) ** 2
+    squares, by_row = float(np.sum(relative, dtype=np.float64)), relative.sum(axis=1, dtype=np.float64)
+    longest = int(by_row.argmax())
     total, varies = x.sum(axis=0, dtype=np.float64), bool((x != x[0]).any())
-    return DataSummary(len(x), largest, squares, total, x[0].copy(), varies, x.any(axis=1), (x > 0.0).any(axis=1))
+    return DataSummary(
+        len(x), largest, squares, total, x[0].copy(), varies, x.any(axis=1), (x > 0.0).any(axis=1),
+        longest, float(by_row[longest]),
+    )  # fmt: skip
 
 
 def _joined(summaries):
     """The `DataSummary` of blocks together."""
-    n_rows, largest, squares, total, first, varies, nonzero, positive = zip(*summaries, strict=True)
+    n_rows, largest, squares, total, first, varies, nonzero, positive, longest, heaviest = zip(*summaries, strict=True)
     top = max(largest)
-    shares = [s * (part / (top or 1.0)) ** 2 for s, part in zip(squares, largest, strict=True)]
+    factors = [(part / (top or 1.0)) ** 2 for part in largest]
+    shares = [s * factor for s, factor in zip(squares, factors, strict=True)]
+    lengths = [s * factor for s, factor in zip(heaviest, factors, strict=True)]
+    block = int(np.argmax(lengths))
     differ = any(varies) or any((row != first[0]).any() for row in first)
     return DataSummary(
-        sum(n_rows), top, sum(shares), sum(total), first[0], differ, np.concatenate(nonzero), np.concatenate(positive)
-    )
+        sum(n_rows), top, sum(shares), sum(total), first[0], differ, np.concatenate(nonzero), np.concatenate(positive),
+        sum(n_rows[:block]) + longest[block], lengths[block],
+    )  # fmt: skip
 
 
 def sample_rows(rows, summary):

@@ -14,7 +14,7 @@ from skrlv.decoders import Dictionary
 from skrlv.encoders import ALISTA, LISTA, HyperLISTA, StepLISTA
 from skrlv.energy import Energy
 from skrlv.inference import Solution, duality_gap, exact_codes, gather
-from skrlv.learning import NumberLearner, WeightLearner
+from skrlv.learning import LearningState, NumberLearner, WeightLearner
 from skrlv.models.base import rows_per_step
 from skrlv.models.dictionary import DictionaryModel
 from skrlv.models.encoder import predicted
@@ -209,7 +209,9 @@ class LISTAEncoder(DictionaryModel):
 
     def _first_atoms(self, X, summary, rng):
         names = ("n_components", "lmbda", "positive", "n_jobs")
-        return SparseCoder(**{name: getattr(self, name) for name in names}, random_state=rng).fit(X).components_
+        coder = SparseCoder(**{name: getattr(self, name) for name in names}, random_state=rng).fit(X)
+        self._use_of_atoms = {name: coder._state.atoms[name] for name in ("usage", "count", "n_resampled")}
+        return coder.components_
 
     def _energy(self, atoms, lmbda, encoder=None):
         decoder = Dictionary(atoms)
@@ -224,7 +226,9 @@ class LISTAEncoder(DictionaryModel):
             target = None if targets is None else self._placed(dense(targets[rows]).astype(X.dtype, copy=False))
             return self._placed(dense(X[rows])), target
 
-        shared = {"validation_fraction": self.validation_fraction, "rng": rng, "data_unit": self._data_unit}
+        state = LearningState(atoms={} if self.dictionary is not None else self._use_of_atoms)
+        held_out = {"state": state, "validation_fraction": self.validation_fraction, "rng": rng}
+        shared = held_out | {"data_unit": self._data_unit}
         if self.architecture != "lista":
             return NumberLearner(energy, load, X.shape[0], **shared)
         return WeightLearner(

@@ -205,10 +205,7 @@ class SparseCoderCV(SparseCoder):
 class _Step(SparseCoder):
     """A fit of which only the score is wanted: the ends of a path are useless on purpose."""
 
-    _warns_of_max_iter = False
-
-    def _warn_about_fit(self, X):
-        pass
+    _warns = False
 
 
 def _grid(energy, X):

@@ -94,6 +94,9 @@ def assert_summary(summary, X):
     np.testing.assert_allclose(summary.rms, np.sqrt(np.mean(X**2)).astype(float), rtol=1e-6, atol=1e-300)
     np.testing.assert_allclose(summary.total, X.sum(axis=0).astype(float), rtol=1e-6, atol=1e-12 * summary.largest)
     assert summary.varies == (len(np.unique(X, axis=0)) > 1)
+    lengths = np.sum(X**2, axis=1)
+    assert float(lengths[summary.longest]) == pytest.approx(float(lengths.max()))
+    assert summary.longest_squares * float(summary.largest) ** 2 == pytest.approx(float(lengths.max()))
     np.testing.assert_array_equal(summary.nonzero, [row.any() for row in X])
     np.testing.assert_array_equal(summary.positive, [row.max() > 0.0 for row in X])
 

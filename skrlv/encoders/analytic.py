@@ -136,6 +136,10 @@ class ALISTA(Encoder):
         return {"steps": steps, "thresholds": thresholds}
 
     @property
+    def code_axes(self):
+        return {"atoms": (0,), "analytic": (0,)}
+
+    @property
     def parameters(self):
         return {"steps": self.steps, "thresholds": self.thresholds}
 
@@ -240,6 +244,10 @@ class HyperLISTA(Encoder):
             slope = (self.factors[0] * mu * at_threshold)[:, None] * xp.sign(error)
             dz, older = dv - dv @ mixing.T + at_before + slope @ projection.T + older, -at_before
         return {"factors": xp.stack([first, second, xp.zeros_like(first)])}
+
+    @property
+    def code_axes(self):
+        return {"atoms": (0,), "analytic": (0,)}
 
     @property
     def parameters(self):

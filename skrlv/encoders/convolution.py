@@ -57,6 +57,10 @@ class ConvolutionalEncoder(Encoder):
         }
 
     @property
+    def code_axes(self):
+        return {"kernels": (0,), "bias": (0,), "gain": (0,)}
+
+    @property
     def parameters(self):
         return {"kernels": self.kernels, "bias": self.bias, "gain": self.gain}
 

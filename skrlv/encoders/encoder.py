@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
+
 from skrlv._arrays import namespace, zeros
 
 
@@ -32,6 +34,23 @@ class Encoder(ABC):
     def units(self) -> dict[str, tuple[int, int]]:
         """The unit of each parameter: powers of the units of data and of codes; pure numbers may be left out."""
         return {}
+
+    @property
+    def code_axes(self) -> dict[str, tuple[int, ...]]:
+        """The axes of each array that run over the entries of a code; empty where these cannot change places."""
+        return {}
+
+    def reordered(self, order):
+        """The same encoder, of NumPy arrays, for codes whose entries come in another order, given by their indices."""
+        if not self.code_axes:
+            raise TypeError(f"The entries of the codes of {type(self).__name__} keep their order.")
+        return replace(self, **{name: self.in_order(name, getattr(self, name), order) for name in self.code_axes})
+
+    def in_order(self, name, values, order):
+        """A NumPy array of the shape of that parameter, for codes in another order."""
+        for axis in self.code_axes.get(name, ()):
+            values = np.take(values, order, axis=axis)
+        return values
 
     def scales(self, data_unit, code_unit):
         """The unit of each parameter as a number, by name, for data and codes in these units."""

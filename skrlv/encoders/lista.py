@@ -85,6 +85,10 @@ class LISTA(Encoder):
         return gradients
 
     @property
+    def code_axes(self):
+        return {"weights": (1,), "lateral": (1, 2), "thresholds": (1,)}
+
+    @property
     def parameters(self):
         return {"weights": self.weights, "lateral": self.lateral, "thresholds": self.thresholds}
 
@@ -156,6 +160,10 @@ class StepLISTA(Encoder):
             if t > first:
                 dz = dv - self.steps[t] * (dv @ gram)
         return {"steps": steps}
+
+    @property
+    def code_axes(self):
+        return {"atoms": (0,)}
 
     @property
     def parameters(self):

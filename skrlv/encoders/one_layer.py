@@ -49,6 +49,10 @@ class TanhEncoder(Encoder):
         return {"weights": slope.T @ y, "bias": xp.sum(slope, axis=0), "gain": xp.sum(dz * activations, axis=0)}
 
     @property
+    def code_axes(self):
+        return {"weights": (0,), "bias": (0,), "gain": (0,)}
+
+    @property
     def parameters(self):
         return {"weights": self.weights, "bias": self.bias, "gain": self.gain}
 
@@ -98,6 +102,10 @@ class ShrinkageEncoder(Encoder):
         slope, thresholds = soft_threshold_vjp(shrunk, dz * self.gain)
         gain = namespace(y).sum(dz * shrunk, axis=0)
         return {"weights": slope.T @ y, "thresholds": thresholds, "gain": gain}
+
+    @property
+    def code_axes(self):
+        return {"weights": (0,), "thresholds": (0,), "gain": (0,)}
 
     @property
     def parameters(self):

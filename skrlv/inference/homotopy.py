@@ -4,6 +4,7 @@ import numpy as np
 
 from skrlv._arrays import empty_aligned
 from skrlv.inference.coordinate_descent import coordinate_descent
+from skrlv.inference.duality import duality_gap
 from skrlv.inference.least_squares import is_least_squares, least_squares
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
@@ -121,6 +122,17 @@ def _refined(landscape, solution, max_iter, tol):
     if is_least_squares(rest):
         start, max_iter = least_squares(rest, start), _SWEEPS_AFTER_LEAST_SQUARES
     rest = coordinate_descent(rest, start, max_iter=max_iter, tol=tol)
+    rest = _measured(landscape.take(missed), rest)
     solution.z[missed], solution.error[missed], solution.converged[missed] = rest.z, rest.error, rest.converged
     solution.n_iter[missed] += rest.n_iter
+    return solution
+
+
+def _measured(landscape, solution):
+    """The `Solution` with the gaps of rows that have not converged as anyone measures them: below 1e-12 a kernel, whose
+    residual correlations are rounded with the code, sees smaller ones.
+    """
+    missed = np.flatnonzero(~solution.converged)
+    if missed.size:
+        solution.error[missed] = duality_gap(landscape.take(missed), solution.z[missed])
     return solution

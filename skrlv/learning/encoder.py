@@ -10,7 +10,6 @@ from scipy.optimize import minimize
 from skrlv._arrays import squares_per_sample, to_device_of, to_numpy, zeros
 from skrlv.learning.adam import Descent
 from skrlv.learning.held_out import HeldOutLearner
-from skrlv.learning.learner import LearningState
 from skrlv.learning.minibatches import minibatches
 
 MOST_ROWS_FOR_NUMBERS = 1000
@@ -41,12 +40,12 @@ class EncoderLearner(HeldOutLearner):
         With the encoder to begin with.
     load : callable
         rows -> (y, target): some rows, on the device, and their target codes or None.
-    n_samples, validation_fraction, rng
+    n_samples, state, validation_fraction, rng
         As for `HeldOutLearner`.
     """
 
-    def __init__(self, energy, load, n_samples, *, validation_fraction, rng):
-        super().__init__(n_samples, LearningState(), validation_fraction=validation_fraction, rng=rng)
+    def __init__(self, energy, load, n_samples, *, state, validation_fraction, rng):
+        super().__init__(n_samples, state, validation_fraction=validation_fraction, rng=rng)
         self._load, self._given = load, energy
         self._unit = self._mean_loss(lambda y: zeros((y.shape[0], *energy.decoder.code_shape), like=y)) or 1.0
         self._first_loss = self._mean_loss(energy.encoder) / self._unit

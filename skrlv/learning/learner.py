@@ -19,6 +19,14 @@ class AdamState(NamedTuple):
         """Start afresh at a lower rate, as after a divergence."""
         return AdamState({}, factor * self.rate_factor)
 
+    def reordered(self, encoder, order):
+        """The same for codes in another order: a moment has the shape of the parameter it is named after."""
+        moved = {
+            name: value if isinstance(value, int) else encoder.in_order(name.split("_", 1)[1], value, order)
+            for name, value in self.moments.items()
+        }
+        return self._replace(moments=moved)
+
     def on_host(self):
         """The same with NumPy arrays, as fitted models keep it."""
         return self._replace(moments={k: v if isinstance(v, int) else to_numpy(v) for k, v in self.moments.items()})

@@ -38,7 +38,7 @@ class LatentVariableModel(
     device = "cpu"
     n_jobs: int | None = None
     warm_start = False
-    _warns_of_max_iter = True
+    _warns = True  # of a fit that is of little use
     _remedy = "Raise code_tol."
     _streams = True  # whether there is a learner of streams
     _mixes_dtypes = False  # whether data may have another dtype than the model, on NumPy
@@ -104,7 +104,8 @@ class LatentVariableModel(
             learner = self._learner(energy, rng, data, **given)
             if learner is not None:
                 self._learn(learner, self._dtype, rng, {"X": X, "y": y})
-            self._warn_about_fit(data)
+            if self._warns:
+                self._warn_about_fit(data)
         return self
 
     def _begin(self, X, rng):
@@ -134,7 +135,7 @@ class LatentVariableModel(
         finally:  # also on KeyboardInterrupt: what the last complete step gave is kept
             self._keep(learner.energy, learner.state, dtype, history)
         progress.end()
-        settled = settled or not self._warns_of_max_iter
+        settled = settled or not self._warns
         complaint = learner.complaint or still_falling(history, 0.0 if settled else self.tol)
         if complaint:
             warn_user(complaint, ConvergenceWarning)

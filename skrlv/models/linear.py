@@ -13,6 +13,7 @@ from skrlv.learning import reordered
 from skrlv.models.base import LatentVariableModel
 from skrlv.models.decoder_cache import cached_decoder
 from skrlv.models.encoder import refuse_cpu
+from skrlv.models.restoring import restored_on_error
 from skrlv.models.validation import refuse_extremes
 from skrlv.models.warning import warn_user
 
@@ -65,6 +66,8 @@ class LinearModel(LatentVariableModel):
         summary = self._rows(X).summary()
         squares_dtype = X.dtype if self._squares_in_dtype else np.float64
         refuse_extremes(summary.largest, summary.n_rows * summary.total.size, X.dtype, squares_dtype)
+        if self._warns and self.dictionary is None:
+            _warn_of_outlier(summary)
         if self.dictionary is not None and self.dictionary_init is not None:
             raise ValueError(
                 "Pass either dictionary= (fixed atoms) or dictionary_init= (where learning starts), not both."
@@ -117,18 +120,26 @@ class LinearModel(LatentVariableModel):
         Raises
         ------
         ValueError
-            If order is no permutation, or None where atoms were given.
+            If order is no permutation.
+        AttributeError
+            If order is None, but the atoms were given, so that their use is not known.
+        TypeError
+            If the encoder is a module of torch, whose entries keep their order.
         """
         check_is_fitted(self)
-        if self._has_encoder:
-            raise TypeError("The entries of an encoder's codes keep their order.")
         if order is None:
             order = np.argsort(-self.atom_usage_, kind="stable")
         order = np.asarray(order)
         if order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(self.n_components_)):
             raise ValueError(f"order must be a permutation of 0..{self.n_components_ - 1}.")
-        self._state = self._state._replace(atoms=reordered(self._state.atoms, order))
-        self.components_ = self.components_[order]
+        state, encoder = self._state, None
+        if self._has_encoder:
+            encoder = unpacked(self._encoder, np.asarray).reordered(order)
+            state = state._replace(adam=state.adam.reordered(encoder, order))
+        energy = self._energy(self.components_[order], self.lmbda_, encoder)
+        with restored_on_error(self):
+            state = state._replace(atoms=reordered(state.atoms, order))
+            self._keep(energy, state, self.components_.dtype, self.energy_history_)
         return self
 
     @property
@@ -175,6 +186,15 @@ class LinearModel(LatentVariableModel):
         if name not in self._state.atoms:
             raise AttributeError("These atoms were given, or learned by another estimator.")
         return self._state.atoms[name]
+
+
+def _warn_of_outlier(summary):
+    if summary.outlier is not None:
+        share = summary.longest_squares / summary.squares
+        warn_user(
+            f"The row at index {summary.outlier} of X holds {share:.1%} of the energy of all {summary.n_rows} rows: an "
+            "outlier, which decides lmbda='auto' and draws atoms to itself. Leave it out, or scale the rows."
+        )
 
 
 def _unit_of_lmbda(summary, atoms):
