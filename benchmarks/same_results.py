@@ -187,7 +187,7 @@ def _dask():
 
     from skrlv.dask import DaskSparseCoder
 
-    model = DaskSparseCoder(16, max_iter=3, random_state=0).fit(da.from_array(X, chunks=(130, 64)))
+    model = DaskSparseCoder(16, max_iter=3, batch_size=len(X), random_state=0).fit(da.from_array(X, chunks=(130, 64)))
     return {"components": model.components_, "history": model.energy_history_, "codes": model.to_local().transform(X)}
 
 

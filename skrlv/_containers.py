@@ -46,3 +46,8 @@ def canonical(X):
         X = X.copy()
         X.sum_duplicates()
     return X
+
+
+def sparse_as(codes, X):
+    """CSR codes as an array where X is one of SciPy's sparse arrays, whose ``*`` is not that of matrices."""
+    return sparse.csr_array(codes) if sparse.issparse(codes) and isinstance(X, sparse.sparray) else codes

@@ -1,10 +1,13 @@
 """A dictionary learned from an array that is spread over a cluster."""
 
+import math
 from functools import partial, reduce
+from itertools import accumulate
 
 import dask
 import dask.array as da
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._rows import Rows
@@ -19,10 +22,12 @@ from skrlv.learning import (
     update_atoms,
     worst_reconstructed,
 )
+from skrlv.models.base import ROWS_PER_STEP, rows_per_step
 from skrlv.models.validation import resolved_tol
 from skrlv.sparse_coding import SparseCoder
 
 _ROWS_AT_ONCE = 1024  # of a chunk: their codes are held
+_MOST_STEPS = 32  # of a pass, with batch_size="auto": each is a round over all chunks
 
 
 class DaskRows(Rows):
@@ -40,8 +45,9 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
 
     .. math:: Z^\top Z = \sum_b Z_b^\top Z_b, \qquad Z^\top X = \sum_b Z_b^\top X_b
 
-    A pass is one round over all chunks, so `fit` takes the steps of ``SparseCoder(batch_size=n_samples)``, up to the
-    rounding of sums, whatever the chunks. Codes never leave the workers. Chunks that a worker takes down with it are
+    A step is one round over all chunks, and its batch is every k-th row of X, so the atoms are the same whatever the
+    chunks, up to the rounding of sums. With ``batch_size=n_samples`` `fit` takes the steps of
+    ``SparseCoder(batch_size=n_samples)``. Codes never leave the workers. Chunks that a worker takes down with it are
     computed again elsewhere, as far as the scheduler retries.
 
     Parameters
@@ -50,8 +56,11 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
         The model, as for `SparseCoder`.
     max_iter, tol, code_tol, split_sign, random_state
         As for `SparseCoder`.
-    batch_size, sparse_output, n_jobs
-        Of the local coder (`to_local`); here every batch is all rows, codes are dense, and a chunk takes one thread.
+    batch_size : int or "auto", default="auto"
+        Rows per update of the atoms, from all chunks together; "auto" is 256, or more such that a pass has no more than
+        32 steps.
+    sparse_output, n_jobs
+        Of the local coder (`to_local`); here codes are dense, and a chunk takes one thread.
 
     Attributes
     ----------
@@ -64,9 +73,10 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
 
     Notes
     -----
-    Runs on the current ``dask.distributed`` client, or on dask's default scheduler where there is none. Rows are read
-    once per pass: persist X where memory allows. Sizes must be known: take ``frame.to_dask_array(lengths=True)`` of a
-    dask dataframe, and ``X.compute_chunk_sizes()`` after a filter.
+    Runs on the current ``dask.distributed`` client, or on dask's default scheduler where there is none. Chunks are read
+    once per step: persist X where memory allows, or give a large ``batch_size``. Sparse chunks are made dense. Sizes
+    must be known: take ``frame.to_dask_array(lengths=True)`` of a dask dataframe, and ``X.compute_chunk_sizes()`` after
+    a filter.
 
     Examples
     --------
@@ -203,9 +213,11 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
     def _learner(self, energy, rng, X=None, **given):
         if self.dictionary is not None:
             return None
+        n_samples = X.shape[0]
+        size = max(ROWS_PER_STEP, math.ceil(n_samples / _MOST_STEPS))
         return ChunkedAlternation(
-            energy, self._state, _chunks(X), X.shape[0], tol=self.tol, remedy=self._remedy,
-            code_tol=resolved_tol(self.code_tol, X.dtype), positive=self.positive_dictionary,
+            energy, self._state, X, batch_size=rows_per_step(self, n_samples, auto=size), tol=self.tol,
+            remedy=self._remedy, code_tol=resolved_tol(self.code_tol, X.dtype), positive=self.positive_dictionary,
         )  # fmt: skip
 
     def __sklearn_tags__(self):
@@ -215,27 +227,43 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
 
 
 class ChunkedAlternation(Alternation):
-    """One step per pass: each chunk sends its statistics, and their sums move the atoms."""
+    """Each chunk sends the statistics of its rows in a batch, and their sums move the atoms."""
 
-    def __init__(self, energy, state, chunks, n_samples, *, tol, remedy, code_tol, positive):
+    def __init__(self, energy, state, X, *, batch_size, tol, remedy, code_tol, positive):
         super().__init__(
-            energy, state, infer=None, update=None, spend=None, remedy=remedy, n_samples=n_samples, tol=tol
+            energy, state, infer=None, update=None, spend=None, remedy=remedy, n_samples=X.shape[0], tol=tol
         )  # fmt: skip
-        self._chunks, self._code_tol, self._positive = chunks, code_tol, positive
+        self._chunks, self._code_tol, self._positive = _chunks(X), code_tol, positive
+        self._starts = [0, *accumulate(X.chunks[0])]
+        self._n_batches = math.ceil(X.shape[0] / batch_size)
 
     def run_pass(self, rng, report):
-        energy = dask.delayed(self.energy, pure=False)
-        found = [dask.delayed(_found)(chunk, energy, self._code_tol) for chunk in self._chunks]
+        total, self._searches = 0.0, []
+        for first in rng.permutation(self._n_batches):
+            batch, spent, search, *worst = self._round(first)
+            self._searches.append(search)
+            self._update_atoms(batch, *worst)
+            total += spent
+            report(spent, int(batch["count"]))
+        return total / self._n_samples
+
+    def _round(self, first):
+        """What all chunks send of the rows first, first + n_batches, first + 2 n_batches, ..."""
+        energy, every = dask.delayed(self.energy, pure=False), self._n_batches
+        found = [
+            dask.delayed(_found)(chunk, (first - start) % every, every, energy, self._code_tol)
+            for chunk, start in zip(self._chunks, self._starts, strict=False)
+        ]
         while len(found) > 1:
             found = [dask.delayed(_together)(found[i : i + 8]) for i in range(0, len(found), 8)]
-        batch, spent, search, worst, errors = dask.compute(found[0])[0]
+        return dask.compute(found[0])[0]
+
+    def _update_atoms(self, batch, samples, errors):
         atoms, self.energy = learn_from_statistics(
-            self.state.atoms, self.energy, batch, lambda n: (worst[:n], errors[:n]), whole=True,
+            self.state.atoms, self.energy, batch, lambda n: (samples[:n], errors[:n]), whole=self._n_batches == 1,
             move=partial(update_atoms, positive=self._positive), positive=self._positive,
         )  # fmt: skip
-        self.state, self._searches = self.state._replace(n_steps=self.state.n_steps + 1, atoms=atoms), [search]
-        report(spent, self._n_samples)
-        return spent / self._n_samples
+        self.state = self.state._replace(n_steps=self.state.n_steps + 1, atoms=atoms)
 
 
 def _part_of_finite(part, x):
@@ -247,7 +275,8 @@ def _part_of_finite(part, x):
 def _as_matrix(X):
     """The array with all features in each chunk, float32 or float64."""
     if not isinstance(X, da.Array):
-        raise TypeError(f"X must be a dask array, got {type(X).__name__}; for others use to_local().")
+        way_out = "pass X.to_dask_array(lengths=True)" if hasattr(X, "to_dask_array") else "for others use to_local()"
+        raise TypeError(f"X must be a dask array, got {type(X).__name__}; {way_out}.")
     if X.ndim != 2 or np.isnan(X.shape).any() or 0 in X.shape:
         raise ValueError(
             f"X must be a matrix of known shape with rows and columns, got shape {X.shape}; where rows are not counted "
@@ -255,6 +284,8 @@ def _as_matrix(X):
         )
     if X.dtype.kind == "c":
         raise ValueError("Complex data not supported; give real and imaginary parts as features.")
+    if not isinstance(X._meta, np.ndarray):
+        X = X.map_blocks(_as_array, dtype=X.dtype, meta=np.empty((0, 0), X.dtype))
     rows = tuple(size for size in X.chunks[0] if size)  # a filter leaves chunks without any
     return X.astype(X.dtype if X.dtype in (np.float32, np.float64) else np.float64).rechunk({0: rows, 1: -1})
 
@@ -263,9 +294,16 @@ def _chunks(X):
     return X.to_delayed().ravel()
 
 
-def _found(x, energy, tol):
-    """What a chunk sends: statistics, energy, how its codes were found, and its worst reconstructed rows."""
-    parts = []
+def _as_array(chunk):
+    return chunk.toarray() if sparse.issparse(chunk) else np.asarray(chunk)
+
+
+def _found(chunk, first, every, energy, tol):
+    """What a chunk sends of its rows first, first + every, ...; None if it has no such rows.
+
+    Statistics, energy, how the codes were found, and the worst reconstructed rows.
+    """
+    x, parts = chunk[first::every], []
     for rows in row_blocks(len(x), _ROWS_AT_ONCE):
         y = np.ascontiguousarray(x[rows])
         solution = exact_codes(energy, y, None, tol=tol)
@@ -279,6 +317,9 @@ def _found(x, energy, tol):
 
 def _together(parts):
     """What chunks send, as from one chunk."""
+    parts = [part for part in parts if part is not None]
+    if not parts:
+        return None
     batches, spent, solutions, *worst = zip(*parts, strict=True)
     samples, errors = map(np.concatenate, worst)
     order = np.argsort(-errors, kind="stable")[:MOST_RESAMPLED]

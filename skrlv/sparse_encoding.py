@@ -9,6 +9,7 @@ import numpy as np
 
 from skrlv._arrays import squares_per_sample
 from skrlv._compat import Interval, validate_params
+from skrlv._containers import sparse_as
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block
 from skrlv.inference import (
     Gathered,
@@ -119,7 +120,7 @@ def sparse_encode(
     Returns
     -------
     array or CSR matrix of shape (n_samples, n_components)
-        Codes, of the dtype of X.
+        Codes, of the dtype of X; sparse ones are a CSR array if X is a sparse array.
 
     Raises
     ------
@@ -156,7 +157,7 @@ def sparse_encode(
     """
     to_target = n_nonzero is not None or max_error is not None
     _check_combination(lmbda, init, to_target)
-    X, dictionary = check_problem(X, dictionary)
+    given, (X, dictionary) = X, check_problem(X, dictionary)
     energy = lasso_energy(dictionary, lmbda or 0.0, positive=positive, l2=l2, weights=weights)
     energy, init = energy.for_rows(X.shape[0]), _checked_init(init, energy, X)
     tol = resolved_tol(code_tol, X.dtype)
@@ -176,7 +177,7 @@ def sparse_encode(
     solution = gather(search, X.shape[0], partial(each_block, n_jobs=n_jobs))
     warn_unless_converged(solution, _REMEDY)
     _warn_of_errors(missed, X.shape[0], max_error)
-    return solution.z
+    return sparse_as(solution.z, given)
 
 
 def _check_combination(lmbda, init, to_target):
@@ -365,7 +366,7 @@ def lmbda_path(
     ([[4.52], [1.77]], [[0.709], [0.232]])
     """
     lmbdas = None if lmbdas is None else decreasing(lmbdas)
-    X, dictionary = check_problem(X, dictionary)
+    given, (X, dictionary) = X, check_problem(X, dictionary)
     if lmbdas is None:
         lmbdas = lmbda_grid(X, dictionary)
     energy = lasso_energy(dictionary, lmbdas[-1], positive=positive, l2=l2, weights=weights)
@@ -381,7 +382,7 @@ def lmbda_path(
     each_block(follow, X.shape[0], n_jobs, size=min(ROWS_PER_BLOCK, max(1, _CODES_PER_BLOCK // len(lmbdas))))
     path, searches = record.gathered()
     warn_unless_converged(searches, _REMEDY)
-    return path
+    return path._replace(codes=[sparse_as(z, given) for z in path.codes]) if sparse_output else path
 
 
 class _PathRecord:

@@ -7,8 +7,6 @@ import pytest
 
 OPEN = {
     "test_faults.py": [
-        "test_a_cluster_finds_planted_atoms_in_as_few_passes_as_one_machine",
-        "test_a_frame_of_dask_is_refused_with_the_way_out",
         "test_a_signal_without_its_axis_of_samples_is_told_of_that_axis",
         "test_a_step_on_a_list_of_signals_is_done_or_not_done",
         "test_a_warm_start_keeps_the_statistics[ConvSparseAutoencoder]",
@@ -18,8 +16,6 @@ OPEN = {
         "test_atoms_by_default_are_no_more_than_rows_or_that_is_told_of",
         "test_channels_that_stand_before_time_are_not_taken_for_positions_in_silence",
         "test_codes_that_have_collapsed_are_told_of_whatever_the_batch",
-        "test_sparse_chunks_of_dask_are_taken_or_refused_by_name",
-        "test_the_codes_of_sparse_arrays_are_sparse_arrays",
         "test_the_energy_of_signals_without_channels_says_what_is_missing",
     ],
     "test_questions.py": [

@@ -16,13 +16,13 @@ da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")
 annex = pytest.importorskip("skrlv.dask")
 
-OPTIONS = {"n_components": 24, "max_iter": 6, "tol": 0.0, "random_state": 0}
+OPTIONS = {"n_components": 24, "max_iter": 6, "tol": 0.0, "batch_size": 10_000, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
 def client():
     with (
-        distributed.LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
         yield client
@@ -30,7 +30,7 @@ def client():
 
 def fitted(X, **options):
     """One machine, with all rows in each batch."""
-    return SparseCoder(batch_size=len(X), **OPTIONS | options).fit(X)
+    return SparseCoder(**OPTIONS | {"batch_size": len(X)} | options).fit(X)
 
 
 def chunked(X, rows=200):
@@ -69,10 +69,11 @@ def test_float32_stays_float32(client, digits):
     np.testing.assert_allclose(there.energy_history_, fitted(X).energy_history_, rtol=1e-4)
 
 
-def test_chunks_do_not_matter(digits):
+@pytest.mark.parametrize("batch_size", [100, 10_000])
+def test_chunks_do_not_matter(batch_size, digits):
     """Without a client, on dask's own threads."""
-    X = digits[:700]
-    models = [annex.DaskSparseCoder(**OPTIONS).fit(chunked(X, rows)) for rows in (37, 256, 700)]
+    X, options = digits[:700], OPTIONS | {"batch_size": batch_size}
+    models = [annex.DaskSparseCoder(**options).fit(chunked(X, rows)) for rows in (37, 256, 700)]
     for other in models[1:]:
         np.testing.assert_allclose(other.components_, models[0].components_, atol=1e-9)
 
@@ -94,8 +95,9 @@ def test_a_worker_may_die_in_the_middle_of_a_fit(client, digits, monkeypatch):
 
 def test_planted_atoms_are_found_by_rounds_over_all_chunks():
     X, _, atoms = make_sparse_signals(2000, 20, 30, random_state=0)
-    coder = annex.DaskSparseCoder(30, lmbda=0.1, max_iter=100, tol=0.0, random_state=0).fit(chunked(X, 500))
-    here = SparseCoder(30, lmbda=0.1, max_iter=100, tol=0.0, batch_size=len(X), random_state=0).fit(X)
+    options = {"lmbda": 0.1, "max_iter": 100, "tol": 0.0, "batch_size": len(X), "random_state": 0}
+    coder = annex.DaskSparseCoder(30, **options).fit(chunked(X, 500))
+    here = SparseCoder(30, **options).fit(X)
     found = [np.sum(np.abs(atoms @ model.components_.T).max(axis=1) >= 0.99) for model in (coder, here)]
     assert found[0] == found[1] >= 28
 

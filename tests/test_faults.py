@@ -566,6 +566,13 @@ def test_the_codes_of_sparse_arrays_are_sparse_arrays():
     assert sparse.isspmatrix_csr(coder.transform(sparse.csr_matrix(X[:60])))
 
 
+def test_functions_give_sparse_arrays_for_sparse_arrays():
+    atoms, rows, options = X[:8], sparse.csr_array(X[:60]), {"sparse_output": True}
+    assert isinstance(sparse_encode(rows, atoms, 0.5, **options), sparse.csr_array)
+    assert all(isinstance(z, sparse.csr_array) for z in lmbda_path(rows, atoms, [1.0, 0.5], **options).codes)
+    assert sparse.isspmatrix_csr(sparse_encode(X[:60], atoms, 0.5, **options))
+
+
 def test_a_frame_of_dask_is_refused_with_the_way_out():
     module, frames = pytest.importorskip("skrlv.dask"), pytest.importorskip("dask.dataframe")
     frame = frames.from_pandas(pytest.importorskip("pandas").DataFrame(X[:60]), npartitions=2)

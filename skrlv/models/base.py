@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
-from skrlv._containers import as_numpy, canonical, float_dtype
+from skrlv._containers import as_numpy, canonical, float_dtype, sparse_as
 from skrlv._rows import Rows, converts_by_block, largest_magnitude
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread, row_blocks
 from skrlv.inference import gather
@@ -210,12 +210,13 @@ class LatentVariableModel(
         Returns
         -------
         array or CSR matrix of shape (n_samples, n_components)
-            Codes, of the dtype of X. Convolutional models return maps as rows, in C order: column
-            ``p * n_components + i`` is kernel i at the p-th position. With ``pooling`` the positions are windows; those
-            at the end of an axis may hold fewer positions than the others, and give the mean of these.
+            Codes, of the dtype of X; sparse ones are a CSR array if X is a sparse array. Convolutional models return
+            maps as rows, in C order: column ``p * n_components + i`` is kernel i at the p-th position. With ``pooling``
+            the positions are windows; those at the end of an axis may hold fewer positions than the others, and give
+            the mean of these.
         """
-        X = self._validated(X)
-        return self._map_codes(self.energy_, X, lambda x, z: self._as_features(z))
+        rows = self._validated(X)
+        return sparse_as(self._map_codes(self.energy_, rows, lambda x, z: self._as_features(z)), X)
 
     def _map_codes(self, energy, X, function):
         """Apply function(x, z) to validated rows and their codes, block by block; warn once of unconverged rows."""
