@@ -11,7 +11,7 @@ from skrlv.encoders import LISTA, ShrinkageEncoder, TanhEncoder
 from skrlv.energy import Energy
 from skrlv.inference import blockwise, exact_codes, fista_restart
 from skrlv.models.base import batches_of
-from skrlv.models.dictionary import DictionaryModel, warns_of_offset
+from skrlv.models.dictionary import DictionaryModel, warn_of_many_atoms, warns_of_offset
 from skrlv.models.encoder import predicted, predictive_alternation, predicts, refuse_cpu, warn_of_divergence
 from skrlv.models.validation import resolved_tol
 from skrlv.regularizers import L1
@@ -187,6 +187,8 @@ class PredictiveSparseDecomposition(DictionaryModel):
         def minimum(energy, y, z0=None):
             return _minimum(energy, y, self._tol)
 
+        if X is not None and self.dictionary is None:
+            warn_of_many_atoms(self, X.shape[0])
         return predictive_alternation(
             self, energy, infer=blockwise(minimum, self.n_jobs), first_encoder=partial(_first_encoder, self),
             **({} if X is None else batches_of(self, X)),

@@ -1,4 +1,4 @@
-"""Above the roof: sparse coding that chooses lmbda by itself."""
+"""Sparse coding that chooses lmbda by cross-validation."""
 
 import math
 from dataclasses import replace
@@ -11,10 +11,13 @@ from skrlv.decoders import Dictionary
 from skrlv.inference import useful_range
 from skrlv.models.hold_out import r_squared
 from skrlv.models.validation import decreasing
+from skrlv.models.warning import warn_user
 from skrlv.sparse_coding import SparseCoder
 
 _WIDEST_STEP = 1.5
 _PASSES = 3  # from the atoms of one lmbda to those of the next
+_AT_A_TIME = 3  # lmbdas that are added to a grid whose end is the best
+_FURTHEST = 100.0  # share of its end down to which a grid is extended
 
 
 class SparseCoderCV(SparseCoder):
@@ -34,7 +37,8 @@ class SparseCoderCV(SparseCoder):
         Number of atoms; None is min(n_features, 256).
     lmbdas : array-like of shape (n_lmbdas,) or None, default=None
         Weights of the L1 term to choose from, >= 0, in any order. None is a geometric grid in steps of at most 1.5,
-        between the ends of `lmbda_grid` at the first atoms.
+        between the ends of `lmbda_grid` at the first atoms; while its smallest value is the best, smaller ones are
+        added, down to a hundredth of it.
     cv : int, cross-validation generator or iterable, default=None
         Folds of the rows, as in scikit-learn; None is five, and ``ShuffleSplit(1)`` is a fifth of the time.
     positive : bool, default=False
@@ -49,7 +53,7 @@ class SparseCoderCV(SparseCoder):
         Atoms to start from, copied and scaled to unit norm; None takes random rows of X, "k-means++" rows that are far
         from each other.
     max_iter : int, default=100
-        Most passes over the data at the largest lmbda of a path, and for the model at the chosen one; at most 3 at
+        Maximum number of passes over the data at the largest lmbda of a path, and for the model at the chosen one; 3 at
         each of the others.
     batch_size : int or "auto", default="auto"
         Rows per update of the atoms; "auto" is 256.
@@ -162,8 +166,9 @@ class SparseCoderCV(SparseCoder):
 
     def _initial_energy(self, X, rng):
         energy = super()._initial_energy(X, rng)
-        self.lmbdas_ = _grid(energy, X) if self.lmbdas is None else decreasing(self.lmbdas)
-        self.scores_ = r_squared(self._errors_without_rows(X), X)
+        grid = _grid(energy, X) if self.lmbdas is None else decreasing(self.lmbdas)
+        self.lmbdas_, errors = self._judged(X, grid, extended=self.lmbdas is None and min(grid.size, X.shape[1]) > 1)
+        self.scores_ = r_squared(errors, X)
         best = np.argmax(self.scores_)
         energy = replace(energy, lmbda=self.lmbdas_[best])
         if self.dictionary is not None:
@@ -171,15 +176,36 @@ class SparseCoderCV(SparseCoder):
         *_, end = self._path(X, self.lmbdas_[: best + 1])
         return replace(energy, decoder=Dictionary(end.energy_.decoder.atoms))
 
-    def _errors_without_rows(self, X):
-        """Squared errors on held-out features of all rows at each lmbda, with atoms that did not learn from the row."""
+    def _judged(self, X, lmbdas, extended):
+        """-> (lmbdas, their errors on held-out features); ``extended`` adds smaller ones while the last is the best."""
+        folds = [] if self.dictionary is not None else self._folds(X)
+        errors, atoms = self._errors_without_rows(X, lmbdas, folds, [None] * len(folds))
+        ratio, lowest = lmbdas[-1] / lmbdas[-2] if extended else 1.0, lmbdas[-1] / _FURTHEST
+        while extended and errors.argmin() == errors.size - 1 and lmbdas[-1] * ratio > lowest:
+            further = lmbdas[-1] * ratio ** np.arange(1, _AT_A_TIME + 1)
+            more, atoms = self._errors_without_rows(X, further, folds, atoms)
+            lmbdas, errors = np.append(lmbdas, further), np.append(errors, more)
+        if extended and errors.argmin() == errors.size - 1:
+            warn_user(
+                f"lmbda={lmbdas[-1]:.3g} has the best score, and it is the smallest that was tried: codes are dense "
+                "there, and X may hold no noise. Pass lmbdas= that go lower, or choose lmbda by what codes are for."
+            )
+        return lmbdas, errors
+
+    def _errors_without_rows(self, X, lmbdas, folds, starts):
+        """Squared errors on held-out features of all rows at each lmbda, with atoms that did not learn from the row.
+
+        The path of each fold goes on from its atoms in ``starts``, or begins where they are None. Returns the errors
+        and the last atoms.
+        """
         if self.dictionary is not None:
-            return _Step(**self._shared).fit(X)._errors(X, self.lmbdas_)
-        errors = np.zeros(len(self.lmbdas_))
-        for learned, left_out in self._folds(X):
-            path = self._path(X[learned], self.lmbdas_)
-            errors += [step._errors(X[left_out], [step.lmbda])[0] for step in path]
-        return errors
+            return _Step(**self._shared).fit(X)._errors(X, lmbdas), []
+        errors, ends = np.zeros(len(lmbdas)), []
+        for (learned, left_out), start in zip(folds, starts, strict=True):
+            for i, step in enumerate(self._path(X[learned], lmbdas, start)):
+                errors[i] += step._errors(X[left_out], [step.lmbda])[0]
+            ends.append(step.components_)
+        return errors, ends
 
     def _folds(self, X):
         folds = list(check_cv(self.cv).split(X))
@@ -187,14 +213,15 @@ class SparseCoderCV(SparseCoder):
             raise ValueError(f"cv={self.cv!r} must give folds with rows to learn from and rows to score.")
         return folds
 
-    def _path(self, X, lmbdas):
+    def _path(self, X, lmbdas, start=None):
         """A coder that has learned from X at each lmbda, every time from the atoms of the last."""
         step, passes = _Step(**self._shared), self.max_iter
         for lmbda in lmbdas:
-            step.set_params(lmbda=lmbda, max_iter=passes).fit(X)
-            yield step
-            step.set_params(dictionary_init=step.components_)
-            passes = min(self.max_iter, _PASSES)
+            if start is not None:
+                step.set_params(dictionary_init=start)
+                passes = min(self.max_iter, _PASSES)
+            yield step.set_params(lmbda=lmbda, max_iter=passes).fit(X)
+            start = step.components_
 
     @property
     def _shared(self):

@@ -13,7 +13,6 @@ OPEN = {
         "test_a_warm_start_keeps_the_statistics[ConvSparseCoder]",
         "test_a_warm_start_keeps_the_statistics[PredictiveSparseDecomposition]",
         "test_an_interrupt_in_the_first_pass_counts_what_was_learned",
-        "test_atoms_by_default_are_no_more_than_rows_or_that_is_told_of",
         "test_channels_that_stand_before_time_are_not_taken_for_positions_in_silence",
         "test_codes_that_have_collapsed_are_told_of_whatever_the_batch",
         "test_the_energy_of_signals_without_channels_says_what_is_missing",

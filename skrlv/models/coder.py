@@ -11,7 +11,7 @@ from skrlv.decoders import Dictionary
 from skrlv.inference import Solution, blockwise, joined, useful_range
 from skrlv.learning import Alternation
 from skrlv.models.base import batches_of
-from skrlv.models.dictionary import DictionaryModel, warns_of_offset
+from skrlv.models.dictionary import DictionaryModel, warn_of_many_atoms, warns_of_offset
 from skrlv.models.hold_out import hold_out, mixed, r_squared
 from skrlv.models.warning import warn_unless_converged, warn_user
 from skrlv.regularizers import LassoFamily
@@ -23,6 +23,8 @@ class Coder(DictionaryModel):
     def _learner(self, energy, rng, X=None, **given):
         if self.dictionary is not None:
             return None
+        if X is not None and self._warns:
+            warn_of_many_atoms(self, X.shape[0])
         return Alternation(
             energy, self._state, infer=blockwise(self._infer, self.n_jobs), update=self._learn_atoms,
             spend=self._spend, remedy=self._remedy, **({} if X is None else batches_of(self, X)),

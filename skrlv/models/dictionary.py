@@ -54,6 +54,16 @@ def warns_of_offset(summary):
     return summary.is_offset
 
 
+def warn_of_many_atoms(model, n_samples):
+    """Warn of a default number of atoms that passes over so few rows cannot learn."""
+    drawn = model.dictionary_init is None or isinstance(model.dictionary_init, str)
+    if model.n_components is None and drawn and model.n_components_ > n_samples:
+        warn_user(
+            f"n_components=None makes {model.n_components_} atoms, more than the {n_samples} rows of X: most of them "
+            "can only copy a row, or stay as they were drawn. Pass n_components."
+        )
+
+
 def _drawn_atoms(rows, summary, wanted, spread_out, positive, rng):
     """Random rows as unit atoms, or those of more rows that k-means++ finds; random directions where rows run out."""
     usable = np.flatnonzero(summary.positive if positive else summary.nonzero)
