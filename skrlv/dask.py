@@ -285,7 +285,7 @@ def _as_matrix(X):
     if X.dtype.kind == "c":
         raise ValueError("Complex data not supported; give real and imaginary parts as features.")
     if not isinstance(X._meta, np.ndarray):
-        X = X.map_blocks(_as_array, dtype=X.dtype, meta=np.empty((0, 0), X.dtype))
+        X = da.map_blocks(_as_array, X, dtype=X.dtype, meta=np.empty((0, 0), X.dtype))
     rows = tuple(size for size in X.chunks[0] if size)  # a filter leaves chunks without any
     return X.astype(X.dtype if X.dtype in (np.float32, np.float64) else np.float64).rechunk({0: rows, 1: -1})
 

@@ -9,7 +9,8 @@ from skrlv._arrays import is_numpy
 from skrlv.decoders import Dictionary
 from skrlv.energy import MOST_ATOMS_OF_A_CHEAP_GRAM
 
-_cache, _lock = WeakKeyDictionary(), Lock()
+_cache: WeakKeyDictionary = WeakKeyDictionary()
+_lock = Lock()
 
 
 def cached_decoder(model, decoder):
