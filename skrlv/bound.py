@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from skrlv._arrays import double, namespace, squares_per_sample, sum_per_sample, to_numpy
+from skrlv._arrays import double, namespace, squares_per_sample, sum_per_sample, to_device_of, to_numpy, zeros
 from skrlv._layers import Layers, Scaling
 from skrlv.costs import Cost, CrossEntropy, GaussianError
 from skrlv.decoders import Network
@@ -70,6 +70,13 @@ class VariationalBound:
                 0.5 * (squares_per_sample(e) - squares_per_sample(z)) + volume - self.cost(y, self.decoder(z))
             )
         return xp.stack(weights)
+
+    def gain_of_codes(self, y, rng):
+        """By how much the mean loss of these rows is below that of a code of zero for all of them, in nats."""
+        zero = zeros((y.shape[0], self.encoder.n_components), like=y)
+        noise = to_device_of(rng.standard_normal(zero.shape), y)
+        loss = 0.5 * (self.loss(y, noise) + self.loss(y, -noise))  # what is odd in the noise cancels
+        return float((self.cost(y, self.decoder(zero)) - loss).mean())
 
     @property
     def parameters(self):

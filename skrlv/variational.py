@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skrlv._arrays import check_device, to_device, to_numpy
 from skrlv._compat import HasMethods, Interval, StrOptions
 from skrlv._layers import BENDS, Layers
-from skrlv._rows import Rows
+from skrlv._rows import Rows, sample_rows
 from skrlv._threads import dense
 from skrlv.bound import BoundShape, importance_bound, packed
 from skrlv.energy import Energy
@@ -314,10 +314,14 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         )  # fmt: skip
 
     def _warn_about_fit(self, X):
-        if not self.active_units_.any():
+        rows = Rows(X)
+        sample, noise = sample_rows(rows, rows.summary()), np.random.RandomState(self._seed)
+        learned = self.n_iter_ > 1 and sample.size  # the first batch of a stream has not
+        if not self.active_units_.any() or (learned and self.bound_.gain_of_codes(self._placed(sample), noise) <= 0.0):
             warn_user(
-                "No entry of the code says anything: all of them have collapsed. Lower beta, or give kl_warmup. After "
-                "few passes nothing may have been learned yet; with too high a learning_rate_init it happens too."
+                "The codes have collapsed, or nothing was learned yet: a code of zero for every row has no larger loss "
+                "than the codes with their KL term. Lower beta, give kl_warmup, make more passes, or lower "
+                "learning_rate_init."
             )
 
     def _warn_about_first_batch(self, X):

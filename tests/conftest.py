@@ -1,7 +1,6 @@
 """Data that several test files share."""
 
 import numpy as np
-import open_faults
 import pytest
 from sklearn.datasets import load_digits
 
@@ -14,7 +13,3 @@ def digits():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-def pytest_collection_modifyitems(items):
-    open_faults.mark(items)
