@@ -34,6 +34,9 @@ class Decoder(ABC):
     def parameters(self):
         """The learned arrays, by name."""
 
+    def check(self, y):  # noqa: B027, most decoders take any shape
+        """Refuse data of a shape that codes cannot be decoded to."""
+
     def take(self, rows):
         """The decoder of some of the samples, given by their indices; `self` unless it depends on the sample."""
         return self
@@ -165,6 +168,13 @@ class ConvolutionalDictionary(SumOfAtoms):
             k > s for k, s in zip(kernel, self.spatial_shape, strict=True)
         ):
             raise ValueError(f"Kernels of {kernel} do not fit into signals of {tuple(self.spatial_shape)}.")
+
+    def check(self, y):
+        if y.ndim != self.kernels.ndim:
+            raise ValueError(
+                f"Signals of shape {tuple(y.shape)} have {y.ndim} axes, but need {self.kernels.ndim}: samples, "
+                "positions and channels. Where there is but one channel, append its axis: y[..., None]."
+            )
 
     def __call__(self, z):
         return _sparse_sum(z, self.kernels) if _is_sparse(z) else convolve(z, self.kernels)

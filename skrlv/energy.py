@@ -68,10 +68,12 @@ class Energy:
 
     def __call__(self, y, z):
         """Energy per sample, (n_samples,), float64."""
+        self.decoder.check(y)
         return DecoderLandscape(self, y, self._prediction(y))(z)
 
     def given(self, y):
         """The landscape z -> E(y, z) of a block of rows."""
+        self.decoder.check(y)
         landscape = DecoderLandscape(self, y, self._prediction(y))
         return landscape.on_gram() if self.has_gram and self.decoder.gram_pays else landscape
 

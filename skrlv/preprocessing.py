@@ -289,6 +289,7 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
             If X is not finite, has masked entries or squares that overflow or vanish, if rows do not fit signal_shape,
             or if a parameter is out of its range.
         """
+        X = _on_host(X)
         images = self._images(X)
         _check_magnitude(max(_largest(image) for image in images))
         floor = float(self.floor) if self.floor != "mean" else _mean_floor(images, self._parts)
@@ -315,8 +316,9 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
             Normalised images, without unit, of the dtype of X.
         """
         check_is_fitted(self)
+        X = _on_host(X)
         if not _is_list_of_images(X) and _is_rows(X):
-            X = validate_data(self, as_numpy(X), dtype=float_dtype(X), reset=False)
+            X = validate_data(self, X, dtype=float_dtype(X), reset=False)
         images = self._images(X)
         made = [np.empty(0)] * len(images)
 
@@ -335,19 +337,19 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         options = {"allow_nd": True, "estimator": self}
         if _is_list_of_images(X):
             checked = [
-                check_array(
-                    as_numpy(x, f"X[{i}]"), dtype=float_dtype(x), ensure_2d=False, input_name=f"X[{i}]", **options
-                )
+                check_array(x, dtype=float_dtype(x), ensure_2d=False, input_name=f"X[{i}]", **options)
                 for i, x in enumerate(X)
             ]
         else:
-            checked = check_array(as_numpy(X), dtype=float_dtype(X), input_name="X", **options)
+            checked = check_array(X, dtype=float_dtype(X), input_name="X", **options)
             if checked.ndim == 2:
                 _check_image_shape("signal_shape", self.signal_shape, checked.shape[1], needed=True)
                 checked = checked.reshape(len(checked), *self.signal_shape)
         for image in checked:
             if image.ndim not in (2, 3):
                 raise ValueError(f"X has images of shape {image.shape}, but must have (height, width[, n_channels]).")
+            if not image.size:
+                raise ValueError(f"X has images of shape {image.shape}, which hold no pixels.")
             if _largest(image) > _LARGEST:
                 raise ValueError(f"X has entries above {_LARGEST:.0e}, whose squares overflow. Divide X by a constant.")
         return [image.reshape(*image.shape[:2], -1) for image in checked]
@@ -366,6 +368,11 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _on_host(X):
+    """Images, or a list of them, as NumPy arrays; frames stay as they are."""
+    return [as_numpy(x, f"X[{i}]") for i, x in enumerate(X)] if _is_list_of_images(X) else as_numpy(X)
 
 
 def _is_list_of_images(X):

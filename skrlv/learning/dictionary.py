@@ -141,7 +141,8 @@ def learn_from_statistics(state, energy, batch, worst, *, move=update_atoms, who
     n_seen = state["n_seen"] + batch["count"]
     idle = np.where(batch["usage"] > 0.0, 0.0, state["idle"] + batch["count"])
     seen = batch
-    if "ZtZ" in state and not whole:
+    of_more_rows = state.get("count", 0.0) > batch["count"]  # a warm start with fewer rows than before
+    if "ZtZ" in state and (not whole or of_more_rows):
         seen = add(decay({name: state[name] for name in batch}, remembered(n_seen, batch["count"], len(idle))), batch)
 
     old = to_numpy(energy.decoder.rows).astype(np.float64)

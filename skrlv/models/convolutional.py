@@ -89,6 +89,7 @@ class ConvolutionalModel(LinearModel):
                 X = np.stack(X)  # check_array would make float64 of a list
             elif reset:
                 X = self._cut_alike(layout, X)
+        layout.refuse_bare_signal(X)
         as_rows = layout.are_rows(X)
         if not as_rows:
             X, shape = layout.flattened(X)
@@ -99,6 +100,7 @@ class ConvolutionalModel(LinearModel):
             shape = layout.shape_of_rows(X.shape[1]) if reset else self.signal_shape_
         if reset:
             layout.check_holds_kernel(shape)
+            layout.warn_of_channels_first(shape)
             self.signal_shape_, self._given_as_rows = shape, as_rows
         return layout.with_channels(X, shape)
 

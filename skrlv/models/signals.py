@@ -11,9 +11,11 @@ import numpy as np
 from sklearn.utils import check_array
 
 from skrlv._containers import as_numpy, float_dtype
+from skrlv.models.warning import warn_user
 
 N_FOLDS = 5
 DRAWN_PER_WINDOW = 4
+MANY_CHANNELS = 4  # times the positions: so many are seldom meant
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,23 @@ class SignalLayout:
     def are_rows(self, X):
         """Whether X has one row of entries per signal."""
         return n_dimensions(X) == 2 or n_dimensions(X) not in (self.n_axes + 1, self.n_axes + 2)
+
+    def refuse_bare_signal(self, X):
+        """Refuse a signal without an axis of samples before it."""
+        if n_dimensions(X) == 1:
+            raise ValueError(
+                f"Reshape your data: X has shape {np.shape(X)}, that of one signal, but must be "
+                "(n_samples, n_features) or (n_samples, *spatial[, n_channels]); pass X[None] for one sample."
+            )
+
+    def warn_of_channels_first(self, shape):
+        """Warn of signals with far more channels than positions: the axes may have changed places."""
+        if len(shape) > self.n_axes and shape[-1] > MANY_CHANNELS * min(shape[: self.n_axes]):
+            warn_user(
+                f"The signals of X have shape {tuple(shape)}, which is read as {shape[: self.n_axes]} positions of "
+                f"{shape[-1]} channels each. Channels come last: if they stand first, pass "
+                "np.moveaxis(X, 1, -1)."
+            )
 
     def flattened(self, X):
         """Signals in an array of their own shape, checked, as rows: -> (rows, shape of a signal)."""
