@@ -26,7 +26,7 @@ def _affine(x, weights, biases):
 
 
 # Each activation, and its derivative as a function of its value.
-BENDS = {
+ACTIVATIONS = {
     "identity": (lambda v: v, lambda h: namespace(h).ones_like(h)),
     "logistic": (logistic, lambda h: h * (1.0 - h)),
     "tanh": (lambda v: namespace(v).tanh(v), lambda h: 1.0 - h**2),
@@ -96,7 +96,7 @@ class Layers:
 
     def forward(self, x):
         """Run the layers: x -> (out, tape for `vjp`)."""
-        activation, tape = BENDS[self.activation][0], [x]
+        activation, tape = ACTIVATIONS[self.activation][0], [x]
         *hidden, last = zip(self.weights, self.biases, strict=True)
         for layer in hidden:
             tape.append(activation(_affine(tape[-1], *layer)))
@@ -113,7 +113,7 @@ class Layers:
 
     def _back(self, tape, slope):
         """-> (gradient in x @ weights[0], {parameter name: gradient})."""
-        derivative, gradients = BENDS[self.activation][1], {}
+        derivative, gradients = ACTIVATIONS[self.activation][1], {}
         for at in reversed(range(len(self.weights))):
             gradients[f"weights_{at}"] = tape[at].T @ slope
             gradients[f"biases_{at}"] = namespace(slope).sum(slope, axis=0)

@@ -6,7 +6,7 @@ from scipy.integrate import trapezoid
 from scipy.stats import multivariate_normal, norm
 
 from skrlv._arrays import to_device, to_numpy
-from skrlv._layers import BENDS, Layers, Scaling
+from skrlv._layers import ACTIVATIONS, Layers, Scaling
 from skrlv.bound import VariationalBound, divergence, drawn, importance_bound
 from skrlv.costs import CrossEntropy, GaussianError
 from skrlv.decoders import Network
@@ -21,7 +21,7 @@ COSTS = {
     "gaussian, fixed scale": GaussianError(-0.4),
 }
 every_cost = pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
-every_activation = pytest.mark.parametrize("activation", BENDS)
+every_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
 
 
 def model(cost, activation="tanh", learn_variance=True, scaled=False, beta=0.7):

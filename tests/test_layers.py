@@ -5,9 +5,9 @@ import pytest
 from sklearn.neural_network import MLPRegressor
 
 from skrlv._arrays import to_device, to_numpy
-from skrlv._layers import BENDS, Layers
+from skrlv._layers import ACTIVATIONS, Layers
 
-every_activation = pytest.mark.parametrize("activation", BENDS)
+every_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
 
 
 def drawn(activation, rng, sizes=(5, 7, 4, 3)):

@@ -8,8 +8,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
 from sklearn.exceptions import NotFittedError
 
-from skrlv import preprocessing
-from skrlv.preprocessing import LocalContrastNormalizer
+from skrlv.preprocessing import LocalContrastNormalizer, local_contrast
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +111,9 @@ def test_rounding_of_a_flat_image_is_no_contrast(dtype, level):
     assert np.abs(LocalContrastNormalizer().fit_transform(X)).max() <= 0.05
 
 
-@pytest.mark.parametrize("where", ["validate_data", "_mean_floor", "_largest"])
+@pytest.mark.parametrize("where", ["validate_data", "_mean_floor", "largest"])
 def test_an_interrupt_leaves_all_as_it_was(where, photos, monkeypatch):
-    function = getattr(preprocessing, where)
+    function = getattr(local_contrast, where)
 
     def interrupted(*args, **kwargs):
         function(*args, **kwargs)
@@ -122,7 +121,7 @@ def test_an_interrupt_leaves_all_as_it_was(where, photos, monkeypatch):
 
     fresh, fitted = LocalContrastNormalizer(), LocalContrastNormalizer().fit(photos)
     before = dict(vars(fitted))
-    monkeypatch.setattr(preprocessing, where, interrupted)
+    monkeypatch.setattr(local_contrast, where, interrupted)
     for model in (fresh, fitted):
         with pytest.raises(KeyboardInterrupt):
             model.fit(3.0 * photos[:, :20])

@@ -9,9 +9,9 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_checks import NOT_GENERATED
 
-from skrlv import SparseCoder, preprocessing
+from skrlv import SparseCoder
 from skrlv.datasets import load_natural_patches
-from skrlv.preprocessing import PatchWhitener
+from skrlv.preprocessing import PatchWhitener, whitening
 
 ZCAS = [PatchWhitener(), PatchWhitener(remove_mean=False, epsilon=0.0)]
 WHITENERS = [
@@ -202,11 +202,11 @@ def interrupted(function):
 
 
 @every_whitener
-@pytest.mark.parametrize("where", ["validate_data", "_rounding", "_largest", "_check_image_shape"])
+@pytest.mark.parametrize("where", ["validate_data", "_rounding", "largest", "check_image_shape"])
 def test_an_interrupt_leaves_all_as_it_was(whitener, where, patches, monkeypatch):
     fresh, fitted = clone(whitener), clone(whitener).fit(patches)
     before, expected = dict(vars(fitted)), fitted.transform(patches)
-    monkeypatch.setattr(preprocessing, where, interrupted(getattr(preprocessing, where)))
+    monkeypatch.setattr(whitening, where, interrupted(getattr(whitening, where)))
     for model in (fresh, fitted):
         with pytest.raises(KeyboardInterrupt):
             model.fit(3.0 * patches[:, ::-1] + 1.0)

@@ -1,25 +1,24 @@
 """What all models share: fit, transform and the other methods of scikit-learn's interface."""
 
 from abc import ABCMeta, abstractmethod
-from functools import partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
-from skrlv._containers import as_numpy, canonical, float_dtype, sparse_as
-from skrlv._rows import Rows, converts_by_block, largest_magnitude
+from skrlv._containers import sparse_as
+from skrlv._restoring import restored_on_error, unless_learned
+from skrlv._rows import Rows
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread, row_blocks
 from skrlv.inference import gather
 from skrlv.learning import LearningState
 from skrlv.models.progress import Progress
-from skrlv.models.restoring import restored_on_error, unless_learned
-from skrlv.models.validation import check_codes, refuse_extremes, refuse_overflow
+from skrlv.models.validation import check_codes, refuse_extremes_for, refuse_overflow, rows_of
 from skrlv.models.warning import warn_unless_converged, warn_user
 
 ROWS_PER_TRANSFER = 8192
@@ -50,10 +49,7 @@ class LatentVariableModel(
 
     @abstractmethod
     def _learner(self, energy, rng, X=None, **given):
-        """Return the learner of data X that `fit` runs, or without X that of a stream; None if nothing is to learn.
-
-        See `skrlv.learning.Learner` and `Streamer`.
-        """
+        """Return the `Learner` of data X, or without X the `Streamer` of a stream; None if nothing is to learn."""
 
     @abstractmethod
     def _infer(self, energy, y, z0=None):
@@ -361,21 +357,10 @@ class LatentVariableModel(
             check_is_fitted(self)
         if isinstance(X, Rows):  # of a model that holds this one
             return X
-        X, dtype = as_numpy(X), float_dtype(X)
-        if converts_by_block(X):
-            validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
-            X = Rows(X, dtype)
-            X.map(partial(assert_all_finite, input_name="X"))
-            return X
-        X = canonical(validate_data(self, X, accept_sparse="csr", dtype=dtype, order="C", reset=reset))
-        if not reset:
-            self._refuse_extremes(X)
+        X = rows_of(self, X, reset)
+        if not reset and not isinstance(X, Rows):
+            refuse_extremes_for(self, X)
         return X
-
-    def _refuse_extremes(self, X):
-        """Refuse data of a scale that the fitted model cannot compute with."""
-        dtype = X.dtype if self._mixes_dtypes and self.device == "cpu" else self._dtype
-        refuse_extremes(largest_magnitude(X), X.shape[1], dtype, dtype if self._squares_in_dtype else np.float64)
 
     def _validated_codes(self, Z, name, n_samples=None):
         return self._as_codes(check_codes(Z, name, self._n_features_out, n_samples))

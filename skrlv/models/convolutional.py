@@ -19,7 +19,9 @@ from skrlv.models.signals import (
     SignalLayout,
     check_sizes,
     checked,
+    crop_sides,
     crops,
+    cut_alike,
     drawn_windows,
     is_list_of_signals,
     listed,
@@ -28,10 +30,15 @@ from skrlv.models.signals import (
     per_axis,
     pooled,
 )
-from skrlv.models.validation import refuse_nothing_but_zeros, refuse_zero_atoms, resolved_tol, stored
+from skrlv.models.validation import (
+    refuse_extremes_for,
+    refuse_nothing_but_zeros,
+    refuse_zero_atoms,
+    resolved_tol,
+    stored,
+)
 from skrlv.models.warning import warn_unless_converged, warn_user
 
-PIXELS_PER_CROP = 2**14
 GAP_WHILE_LEARNING = 1e-3  # of codes that move kernels: finer ones move them alike
 MAX_CODES_AT_ONCE = 2**22
 MAX_STEPS = 10_000  # of FISTA, for signals with missing parts
@@ -57,8 +64,6 @@ class ConvolutionalModel(LinearModel):
             ("crop_size", (self._n_axes,)),
         ):
             check_sizes(name, getattr(self, name), lengths)
-
-    # Signals
 
     @property
     def _n_axes(self):
@@ -88,14 +93,14 @@ class ConvolutionalModel(LinearModel):
             if of_one_shape(X):
                 X = np.stack(X)  # check_array would make float64 of a list
             elif reset:
-                X = self._cut_alike(layout, X)
+                X = cut_alike(layout, X, self._crop_size)
         layout.refuse_bare_signal(X)
         as_rows = layout.are_rows(X)
         if not as_rows:
             X, shape = layout.flattened(X)
         X = validate_data(self, X, dtype=float_dtype(X), order="C", reset=reset)
         if not reset:
-            self._refuse_extremes(X)
+            refuse_extremes_for(self, X)
         if as_rows:
             shape = layout.shape_of_rows(X.shape[1]) if reset else self.signal_shape_
         if reset:
@@ -114,21 +119,6 @@ class ConvolutionalModel(LinearModel):
             X = list(np.asarray(X))
         ((_, signals),) = layout.groups(X)
         return signals
-
-    def _cut_alike(self, layout, signals):
-        """Crops of one size from signals of several."""
-        groups = [group for _, group in layout.groups(signals)]
-        shapes = np.concatenate([[group.shape[1:-1]] * len(group) for group in groups])
-        size = self._crop_size(tuple(map(int, shapes.min(axis=0))))
-        if 2 * math.prod(size) < math.prod(self._crop_size(tuple(map(int, np.median(shapes, axis=0))))):
-            warn_user(
-                f"All signals are cropped to {size}, the size of the smallest. Leave these out, or learn by "
-                "partial_fit, which takes each size by itself."
-            )
-        cut = [crops(group, size, np.random.RandomState(0)) for group in groups]
-        return np.concatenate(cut if np.ndim(signals[0]) > self._n_axes else [part[..., 0] for part in cut])
-
-    # Learning
 
     def _given_atoms(self, name, X):
         kernels = getattr(self, name)
@@ -157,13 +147,7 @@ class ConvolutionalModel(LinearModel):
 
     def _crop_size(self, spatial):
         """Size of what learning cuts from signals of that size."""
-        if self.crop_size is None:
-            return spatial
-        sides = self.crop_size
-        if isinstance(sides, str):
-            sides = [round(PIXELS_PER_CROP ** (1.0 / len(spatial)))] * len(spatial)
-        sides = per_axis(sides, len(spatial))
-        return tuple(min(w, max(side, 2 * k)) for w, side, k in zip(spatial, sides, self._kernel_size, strict=True))
+        return spatial if self.crop_size is None else crop_sides(self.crop_size, spatial, self._kernel_size)
 
     def _learn_atoms(self, state, energy, y, z, whole):
         atoms, energy = learn_kernels(state.atoms, sized(energy, y), y, z, whole=whole, n_jobs=self.n_jobs)
@@ -216,8 +200,6 @@ class ConvolutionalModel(LinearModel):
                 "X is mostly offset: its mean holds over half of its energy, which kernels are then spent on. Remove "
                 "what is constant or slow first, for example by skrlv.preprocessing.LocalContrastNormalizer."
             )
-
-    # Codes
 
     @property
     def _rows_per_block(self):

@@ -7,13 +7,13 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import check_device, to_device, to_numpy
+from skrlv._restoring import restored_on_error
 from skrlv._rows import Rows, summarize
 from skrlv.encoders import packed, unpacked
 from skrlv.learning import reordered
 from skrlv.models.base import LatentVariableModel
 from skrlv.models.decoder_cache import cached_decoder
 from skrlv.models.encoder import refuse_cpu
-from skrlv.models.restoring import restored_on_error
 from skrlv.models.validation import refuse_extremes
 from skrlv.models.warning import warn_user
 

@@ -13,6 +13,7 @@ from sklearn.utils import check_array
 from skrlv._containers import as_numpy, float_dtype
 from skrlv.models.warning import warn_user
 
+PIXELS_PER_CROP = 2**14
 N_FOLDS = 5
 DRAWN_PER_WINDOW = 4
 MANY_CHANNELS = 4  # times the positions: so many are seldom meant
@@ -187,6 +188,28 @@ def crops(X, size, rng):
         for corner in product(*starts):
             pieces.append(x[tuple(slice(at, at + side) for at, side in zip(corner, size, strict=True))])
     return np.stack(pieces)
+
+
+def crop_sides(sides, spatial, kernel):
+    """The size of crops of signals; "auto" is that of about 2^14 positions. They hold two kernels, if signals do."""
+    if isinstance(sides, str):
+        sides = round(PIXELS_PER_CROP ** (1.0 / len(spatial)))
+    sides = per_axis(sides, len(spatial))
+    return tuple(min(w, max(side, 2 * k)) for w, side, k in zip(spatial, sides, kernel, strict=True))
+
+
+def cut_alike(layout, signals, crop_size):
+    """Crops of one size from signals of several; crop_size(spatial) is the size for signals of that size."""
+    groups = [group for _, group in layout.groups(signals)]
+    shapes = np.concatenate([[group.shape[1:-1]] * len(group) for group in groups])
+    size = crop_size(tuple(map(int, shapes.min(axis=0))))
+    if 2 * math.prod(size) < math.prod(crop_size(tuple(map(int, np.median(shapes, axis=0))))):
+        warn_user(
+            f"All signals are cropped to {size}, the size of the smallest. Leave these out, or learn by partial_fit, "
+            "which takes each size by itself."
+        )
+    cut = [crops(group, size, np.random.RandomState(0)) for group in groups]
+    return np.concatenate(cut if np.ndim(signals[0]) > layout.n_axes else [part[..., 0] for part in cut])
 
 
 def per_axis(sizes, n_axes):

@@ -1,14 +1,17 @@
 """Checks of what users pass in: data of any container, atoms and codes that fit each other, tolerances."""
 
 import math
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_array
+from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils.validation import validate_data
 
 from skrlv._compat import Interval, StrOptions
 from skrlv._containers import as_numpy, canonical, float_dtype
+from skrlv._rows import Rows, converts_by_block, largest_magnitude
 from skrlv._threads import dense
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ZeroEncoder
@@ -59,6 +62,12 @@ def check_dictionary(dictionary, n_features, name="dictionary", dtype=None):
     return dictionary
 
 
+def refuse_extremes_for(model, X):
+    """Refuse data of a scale that a fitted model cannot compute with."""
+    dtype = X.dtype if model._mixes_dtypes and model.device == "cpu" else model._dtype
+    refuse_extremes(largest_magnitude(X), X.shape[1], dtype, dtype if model._squares_in_dtype else np.float64)
+
+
 def refuse_overflow(model):
     """Refuse a step of a stream after which a number that the model holds is not finite."""
     params = model.get_params(deep=False)
@@ -90,6 +99,17 @@ def refuse_zero_atoms(atoms, name):
     zero = np.flatnonzero(~atoms.reshape(len(atoms), -1).any(axis=1))
     if zero.size:
         raise ValueError(f"{name} has {zero.size} zero atoms, the first at index {zero[0]}; remove them.")
+
+
+def rows_of(model, X, reset):
+    """Data of any container as a C-contiguous array, a CSR matrix, or `Rows` that convert a block at a time."""
+    X, dtype = as_numpy(X), float_dtype(X)
+    if not converts_by_block(X):
+        return canonical(validate_data(model, X, accept_sparse="csr", dtype=dtype, order="C", reset=reset))
+    validate_data(model, X, dtype=None, ensure_all_finite=False, reset=reset)
+    X = Rows(X, dtype)
+    X.map(partial(assert_all_finite, input_name="X"))
+    return X
 
 
 def check_codes(Z, name, n_columns, n_samples=None):

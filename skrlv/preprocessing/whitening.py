@@ -1,22 +1,21 @@
-"""Transformers of data before coding, whose parameters are learned in `fit` and applied to any later data."""
+"""Whitening of image patches."""
 
-from contextlib import contextmanager
 from math import prod
 from numbers import Real
 
 import numpy as np
 from scipy.fft import dctn, idctn
-from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._compat import Interval, StrOptions, _fit_context
 from skrlv._containers import as_numpy, float_dtype
+from skrlv._restoring import restored_on_error
 from skrlv._threads import dense_blocks, each_block
+from skrlv.preprocessing.checks import check_image_shape, check_magnitude, largest
 
 _EPS = np.finfo(np.float64).eps
-_LARGEST, _SMALLEST = 1e140, 1e-140  # magnitudes whose squares neither overflow nor vanish
 _MIN_GAIN = 1e-6  # share of the largest gain below which a frequency is not restored
 
 
@@ -133,10 +132,10 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             missing or does not fit X, or if a parameter is out of its range.
         """
         rows = check_array(as_numpy(X), dtype=float_dtype(X), input_name="X", estimator=self)
-        _check_magnitude(_largest(rows))
-        _check_image_shape("patch_shape", self.patch_shape, rows.shape[1], needed=self.method == "olshausen_field")
+        check_magnitude(largest(rows))
+        check_image_shape("patch_shape", self.patch_shape, rows.shape[1], needed=self.method == "olshausen_field")
         mean, whitening, dewhitening = self._zca(rows) if self.method == "zca" else self._olshausen_field(rows)
-        with _all_or_nothing(self):
+        with restored_on_error(self):
             validate_data(self, as_numpy(X), skip_check_array=True)  # sets n_features_in_ and feature_names_in_
             self.mean_, self.whitening_, self.dewhitening_ = mean, whitening, dewhitening
         return self
@@ -212,223 +211,6 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    r"""Local contrast normalisation: each pixel less its local mean, divided by the local standard deviation.
-
-    .. math:: v = x - G * x, \qquad x' = v / \max(s, s_0), \qquad s^2 = \frac1C \sum_c G * v_c^2
-
-    G is a Gaussian window. Each channel loses its own local mean, and all C channels are divided by the same local
-    deviation, so that colours stay in proportion. Flat regions, with deviations below :math:`s_0`, are not amplified.
-
-    Parameters
-    ----------
-    sigma : float, default=2.0
-        Standard deviation of the window in pixels, > 0; a quarter of the size of the kernels to be learned is usual.
-    floor : float or "mean", default="mean"
-        :math:`s_0`, > 0, in the unit of X; "mean" is the mean of s over the images of `fit`.
-    signal_shape : tuple of int or None, default=None
-        (height, width) or (height, width, n_channels) of an image; required if X has rows of pixels.
-
-    Attributes
-    ----------
-    floor_ : float
-        The floor in use.
-    n_features_in_ : int
-        Number of entries of an image of `fit`; not there if X was a list.
-    feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, if it has names that are strings.
-
-    Notes
-    -----
-    Images are continued by their mirror image beyond the border. Images need not have the size of those of `fit`, but
-    rows must.
-
-    References
-    ----------
-    Jarrett, Kavukcuoglu, Ranzato, LeCun, What is the Best Multi-Stage Architecture for Object Recognition?, 2009.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_digits
-    >>> from skrlv.preprocessing import LocalContrastNormalizer
-    >>> X = load_digits().images
-    >>> LocalContrastNormalizer().fit(X).transform(X).shape
-    (1797, 8, 8)
-    """
-
-    _parameter_constraints = {
-        "sigma": [Interval(Real, 0, None, closed="neither")],
-        "floor": [Interval(Real, 0, None, closed="neither"), StrOptions({"mean"})],
-        "signal_shape": [tuple, list, None],
-    }
-
-    def __init__(self, sigma=2.0, *, floor="mean", signal_shape=None):
-        self.sigma = sigma
-        self.floor = floor
-        self.signal_shape = signal_shape
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Compute the floor.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, height, width[, n_channels]) or (n_samples, n_features), or list of images
-            Images, or rows of their pixels; those of a list may have different sizes.
-        y : None
-            Ignored, for scikit-learn's pipelines.
-
-        Returns
-        -------
-        self : object
-            The fitted transformer. A fit that fails or is interrupted leaves it as it was.
-
-        Raises
-        ------
-        ValueError
-            If X is not finite, has masked entries or squares that overflow or vanish, if rows do not fit signal_shape,
-            or if a parameter is out of its range.
-        """
-        X = _on_host(X)
-        images = self._images(X)
-        _check_magnitude(max(_largest(image) for image in images))
-        floor = float(self.floor) if self.floor != "mean" else _mean_floor(images, self._parts)
-        with _all_or_nothing(self):
-            if _is_list_of_images(X):
-                for name in ("n_features_in_", "feature_names_in_"):
-                    self.__dict__.pop(name, None)
-            else:  # sets n_features_in_ and feature_names_in_
-                validate_data(self, X if _is_rows(X) else np.empty((1, images[0].size)), skip_check_array=True)
-            self.floor_ = floor
-        return self
-
-    def transform(self, X):
-        """Normalise images.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, height, width[, n_channels]) or (n_samples, n_features), or list of images
-            Images, or rows of their pixels.
-
-        Returns
-        -------
-        array of the shape of X, or list of arrays
-            Normalised images, without unit, of the dtype of X.
-        """
-        check_is_fitted(self)
-        X = _on_host(X)
-        if not _is_list_of_images(X) and _is_rows(X):
-            X = validate_data(self, X, dtype=float_dtype(X), reset=False)
-        images = self._images(X)
-        made = [np.empty(0)] * len(images)
-
-        def normalise(rows):
-            for i in range(rows.start, rows.stop):
-                centred, deviation = self._parts(images[i])
-                made[i] = (centred / np.maximum(deviation, self.floor_)).astype(images[i].dtype)
-
-        each_block(normalise, len(images), size=16)
-        if _is_list_of_images(X):
-            return [image.reshape(np.shape(x)) for image, x in zip(made, X, strict=True)]
-        return np.stack(made).reshape(np.shape(X))
-
-    def _images(self, X):
-        """Checked images, each (height, width, n_channels)."""
-        options = {"allow_nd": True, "estimator": self}
-        if _is_list_of_images(X):
-            checked = [
-                check_array(x, dtype=float_dtype(x), ensure_2d=False, input_name=f"X[{i}]", **options)
-                for i, x in enumerate(X)
-            ]
-        else:
-            checked = check_array(X, dtype=float_dtype(X), input_name="X", **options)
-            if checked.ndim == 2:
-                _check_image_shape("signal_shape", self.signal_shape, checked.shape[1], needed=True)
-                checked = checked.reshape(len(checked), *self.signal_shape)
-        for image in checked:
-            if image.ndim not in (2, 3):
-                raise ValueError(f"X has images of shape {image.shape}, but must have (height, width[, n_channels]).")
-            if not image.size:
-                raise ValueError(f"X has images of shape {image.shape}, which hold no pixels.")
-            if _largest(image) > _LARGEST:
-                raise ValueError(f"X has entries above {_LARGEST:.0e}, whose squares overflow. Divide X by a constant.")
-        return [image.reshape(*image.shape[:2], -1) for image in checked]
-
-    def _parts(self, image):
-        """The image less its local mean, and the local deviation, in float64."""
-        image = image.astype(np.float64)
-        centred = image - self._blurred(image)
-        return centred, np.sqrt(self._blurred(np.mean(centred**2, axis=-1, keepdims=True)))
-
-    def _blurred(self, image):
-        return gaussian_filter(image, self.sigma, axes=(0, 1), mode="mirror")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-
-def _on_host(X):
-    """Images, or a list of them, as NumPy arrays; frames stay as they are."""
-    return [as_numpy(x, f"X[{i}]") for i, x in enumerate(X)] if _is_list_of_images(X) else as_numpy(X)
-
-
-def _is_list_of_images(X):
-    return isinstance(X, list) and all(getattr(x, "ndim", 0) >= 2 for x in X)
-
-
-def _is_rows(X):
-    return getattr(X, "ndim", None) == 2 or np.asarray(X).ndim == 2
-
-
-def _check_image_shape(name, patch_shape, n_features, *, needed):
-    if patch_shape is None:
-        if needed:
-            raise ValueError(f"{name}=None, but this needs (height, width[, n_channels]) of a row.")
-        return
-    whole = all(isinstance(side, int | np.integer) and side > 0 for side in patch_shape)
-    if len(patch_shape) not in (2, 3) or not whole:
-        raise ValueError(f"{name}={patch_shape!r} must be (height, width[, n_channels]), whole numbers > 0.")
-    if prod(patch_shape) != n_features:
-        raise ValueError(f"{name}={patch_shape!r} has {prod(patch_shape)} entries, but X has {n_features} features.")
-
-
-@contextmanager
-def _all_or_nothing(estimator):
-    """Restore all attributes if the block raises or is interrupted."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
-
-
-def _largest(X):
-    """The largest magnitude, in blocks of rows."""
-    return max(float(np.abs(x).max()) for x in dense_blocks(X))
-
-
-def _check_magnitude(largest):
-    if largest > _LARGEST:
-        raise ValueError(f"X has entries above {_LARGEST:.0e}, whose squares overflow. Divide X by a constant first.")
-    if 0.0 < largest < _SMALLEST:
-        raise ValueError(
-            f"X has no entries above {_SMALLEST:.0e}, and smaller squares vanish. Multiply X by a constant first."
-        )
-
-
-def _mean_floor(images, parts):
-    """The mean local deviation, but not less than what rounding leaves of flat images."""
-    deviations = [parts(image)[1] for image in images]
-    mean = sum(float(s.sum()) for s in deviations) / sum(s.size for s in deviations)
-    rounding = max(100.0 * np.finfo(image.dtype).eps * _largest(image) for image in images)
-    return max(mean, rounding) or 1.0
-
-
 def _gains(sides, cutoff):
     """R at the frequencies of a patch that is continued by its mirror image: k / (2 side) cycles per pixel."""
     down, across = (np.arange(side) / (2 * side) for side in sides)
@@ -445,7 +227,7 @@ def _filter_matrix(gains, n_channels):
 
 def _rounding(X):
     """What rounding errors may leave of entries that cancel."""
-    return X.shape[1] * _EPS * _largest(X)
+    return X.shape[1] * _EPS * largest(X)
 
 
 def _by_blocks(X, function):
