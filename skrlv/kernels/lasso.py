@@ -23,7 +23,7 @@ from skrlv.kernels._jit import kernel, lean
 from skrlv.kernels._simd import LANES, any_above
 
 SWEEPS = 10  # of coordinate descent within a cycle; measured best between 4 and 20 on digits
-STALLED = 100  # cycles after which a row is given up whose gap has not fallen: only rounding moves it
+ROUNDED, STALLED = 1e-9, 100  # a gap below the first that has not fallen for so many cycles is rounding
 NEGLIGIBLE = 1e-12  # a threshold below this share of norm(d_j) norm(y) is as good as none, and rounding hides it
 STEPS, RESTRICTED_STEPS = 8, 16  # first lengths of FISTA's runs over all entries, and over those near their thresholds
 MARGIN = 0.7  # of a threshold; nearer to 1, more restricted runs are in vain
@@ -375,7 +375,7 @@ def newton_step(gram, q, thresholds, support, factor, slope, direction, c, z):
 
 @kernel
 def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol, max_iter, n_iter, gaps, z):
-    """Sweep each row until its relative duality gap is at most tol, or falls no more, or max_iter sweeps are over."""
+    """Sweep each row until its relative duality gap is at most tol, or rounding prevails, or max_iter sweeps are over."""
     n, k = correlations.shape
     c, minus_z, support = np.empty(k, gram.dtype), np.empty(k, gram.dtype), np.empty(k, np.int64)
     factor, slope, direction = np.empty((k, k), gram.dtype), np.empty(k, gram.dtype), np.empty(k, gram.dtype)
@@ -384,7 +384,9 @@ def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol
         q, zr = correlations[row], z[row]
         gap, sweeps = refresh_correlations(gram, q, half_norms[row], thresholds, positive, minus_z, c, zr), 0
         cycles, gained, best[:], best_gap = 0, 0, zr, gap
-        while gap > tol and sweeps < max_iter and cycles - gained < STALLED and (gap < math.inf or sweeps == 0):
+        while gap > tol and sweeps < max_iter and (gap < math.inf or sweeps == 0):
+            if best_gap < ROUNDED and cycles - gained >= STALLED:
+                break
             sweeps += cycle(gram, thresholds, positive, max_iter - sweeps, support, c, zr)
             cycles += 1
             for _ in range(cycles):  # easy rows need one, hard ones get more and more
