@@ -375,7 +375,7 @@ def newton_step(gram, q, thresholds, support, factor, slope, direction, c, z):
 
 @kernel
 def coordinate_descent(gram, correlations, half_norms, thresholds, positive, tol, max_iter, n_iter, gaps, z):
-    """Sweep each row until its relative duality gap is at most tol, or rounding prevails, or max_iter sweeps are over."""
+    """Sweep each row until its duality gap is at most tol, or only rounding is left, or max_iter sweeps are over."""
     n, k = correlations.shape
     c, minus_z, support = np.empty(k, gram.dtype), np.empty(k, gram.dtype), np.empty(k, np.int64)
     factor, slope, direction = np.empty((k, k), gram.dtype), np.empty(k, gram.dtype), np.empty(k, gram.dtype)
