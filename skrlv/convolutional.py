@@ -47,9 +47,9 @@ class ConvSparseCoder(ConvolutionalModel):
 
     .. math:: E(x, z) = \tfrac12 \sum_c \Bigl\| x_c - \sum_i K_{i,c} * z_i \Bigr\|_2^2 + \lambda \sum_i \|z_i\|_1
 
-    A kernel may stand anywhere in a signal, in several places at once, and overlap with others; a map z_i says where
-    and how strongly. `encode` finds the maps, with a certificate on each signal, `transform` gives them as rows; `fit`
-    learns the unit-norm kernels K from lagged products of maps and signals.
+    The map z_i holds the coefficient of kernel i at each position of a signal. `encode` finds the maps, with a
+    certificate for each signal; `transform` returns them as rows; `fit` learns the unit-norm kernels K from lagged
+    products of maps and signals.
 
     Parameters
     ----------
@@ -61,78 +61,79 @@ class ConvSparseCoder(ConvolutionalModel):
         Weight of the L1 term, >= 0, in the unit of X. "auto" is 1.2 times the root mean square of the entries of X
         (times the rms norm of given kernels).
     signal_shape : tuple of int or None, default=None
-        (\*spatial[, n_channels]) of a signal, where X has rows of its entries. Not needed where X has the axes of the
-        signals, or where kernels have one axis and rows are the signals.
+        (\*spatial[, n_channels]) of a signal, if X has rows of entries. Not needed if X has the axes of the signals, or
+        if kernels have one axis and the rows are the signals.
     positive : bool, default=False
         Whether codes are non-negative.
     dictionary : array-like of shape (n_components, \*kernel_size[, n_channels]) or None, default=None
-        Kernels to use as they are; their number and size are then taken from here, though not how many axes they
-        have, which is the length of ``kernel_size``. ``fit`` only validates, and ``n_iter_`` is 0. None learns them.
+        Kernels to use as they are; they determine the number and the size of kernels, while the length of
+        ``kernel_size`` is still the number of spatial axes. `fit` then only validates, and ``n_iter_`` is 0. None
+        learns the kernels.
     dictionary_init : array-like of shape (n_components, \*kernel_size[, n_channels]) or None, default=None
         Kernels to start from, copied and scaled to unit norm; None takes random windows of X.
     pooling : tuple of int or int, or None, default=None
-        `transform` gives the mean magnitude of each map over windows of so many positions along each axis, side by
-        side; None gives the maps themselves.
+        Size of the windows along each axis, side by side, over which `transform` averages the magnitude of each map;
+        None returns the maps themselves.
     crop_size : tuple of int or int, "auto" or None, default="auto"
-        Size of the pieces that learning cuts from signals that are larger, side by side from a random place on, so
-        that a batch fits into memory; at least twice the size of a kernel. "auto" is about 16,384 pixels, None cuts
-        nothing.
+        Size of the crops that are cut from larger signals for learning, side by side from a random position, so that a
+        batch fits into memory; at least twice the size of a kernel. "auto" is about 16,384 positions; None learns from
+        whole signals.
     max_iter : int, default=50
-        Most passes over the data.
+        Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
-        Signals, or crops, per update of the kernels; "auto" is as many as have about 262,144 pixels. With all in one
-        batch no pass raises the energy.
+        Number of signals, or crops, per update of the kernels; "auto" is as many as have about 262,144 positions. With
+        all in one batch the energy never rises.
     tol : float, default=1e-3
-        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
+        Learning stops when the mean energy falls by no more than this share of itself from one pass to the next; 0
+        makes all ``max_iter`` passes.
     code_tol : float or "auto", default="auto"
-        Largest relative duality gap of a signal's code: 1e-6 for float64 and 1e-4 for float32 data. While learning
-        1e-3 is enough. On a device of torch it is what FISTA rests by, see `skrlv.inference.fista_restart`.
+        Largest relative duality gap of a signal's code: 1e-6 for float64 and 1e-4 for float32 data. While
+        learning 1e-3 is enough. On a device of torch it is FISTA's tolerance, see `skrlv.inference.fista_restart`.
     sparse_output : bool, default=False
-        Whether `transform` gives a CSR matrix.
+        Whether `transform` returns a CSR matrix.
     n_jobs : int or None, default=None
-        Threads, over signals and over tiles of large ones; None is all cores of the process, or a joblib worker's
-        share. Never changes the result.
+        Number of threads, over signals and over tiles of large ones; None is all cores of the process, or a joblib
+        worker's share. The result does not depend on it.
     device : str, default="cpu"
         "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run FISTA on torch.
     warm_start : bool, default=False
-        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
+        Whether `fit` continues from what was learned before, with its statistics, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
-        Draws the initial kernels, the places of crops, and the batches.
+        Draws the initial kernels, the positions of crops, and the batches.
 
     Attributes
     ----------
     components_ : array of shape (n_components, \*kernel_size[, n_channels])
-        Kernels, of the dtype of X; with channels where signals have them.
+        Kernels, of the dtype of X; with an axis of channels if signals have one.
     n_components_ : int
         Number of kernels.
     lmbda_ : float
-        The weight in use.
+        Weight of the regularizer in use.
     signal_shape_ : tuple of int
         (\*spatial[, n_channels]) of the signals of `fit`.
     energy_history_ : array of shape (n_iter_,)
-        Mean energy per signal, or crop, over each pass, each batch before its own update.
+        Mean energy per signal, or crop, of each pass; each batch is measured before its own update.
     n_iter_ : int
-        Passes over the data; with `partial_fit`, batches.
+        Number of passes over the data; with `partial_fit`, of batches.
     atom_usage_ : array of shape (n_components,)
-        Share of the positions where a kernel is used, as far as learning remembers them; not where they were given.
+        Share of the positions where a kernel is used; recent signals weigh more. Not available if kernels were given.
     n_resampled_ : int
-        How many kernels became a badly reconstructed piece of a signal, as nothing used them or they were the same as
-        another.
+        Number of unused or duplicate kernels that were replaced by poorly reconstructed windows of signals.
     n_features_in_ : int
-        Entries of a signal.
+        Number of entries of a signal.
     feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, where it had string names.
+        Column names of X, if it has names that are strings.
 
     See Also
     --------
-    SparseCoder : Codes of patches, each by itself.
+    SparseCoder : Codes of patches that do not overlap.
     skrlv.decoders.ConvolutionalDictionary : The decoder.
 
     Notes
     -----
-    Codes live where a kernel fits, on spatial - kernel + 1 positions, and decoding is the full convolution, so nothing
-    wraps around and nothing is padded. Slow shades are not sparse: remove them first
-    (`skrlv.preprocessing.LocalContrastNormalizer`).
+    Codes have the positions where a kernel fits, spatial - kernel + 1 along each axis, and decoding is the full
+    convolution: nothing wraps around, and nothing is padded. Slow variations such as illumination are not sparse:
+    remove them first (`skrlv.preprocessing.LocalContrastNormalizer`).
 
     References
     ----------
@@ -293,48 +294,49 @@ class ConvSparseAutoencoder(ConvolutionalModel):
         Weight of the L1 term, >= 0, in the unit of X. "auto" is 1.2 times the root mean square of the entries of X
         (times the rms norm of given kernels).
     encoder_weight : float, default=1.0
-        w, >= 0: how strongly codes are drawn to their prediction. With 0 the encoder only learns to follow.
+        w, >= 0, the weight of the prediction error. With 0 the encoder learns to predict the codes, but codes and atoms
+        do not depend on it.
     inference : {"encoder", "argmin"}, default="encoder"
-        What `transform` and `encode` give: the prediction, by one convolution, or the minimum of the energy.
+        What `transform` and `encode` return: the prediction, which takes one convolution, or the minimum of the energy.
     signal_shape : tuple of int or None, default=None
-        (\*spatial[, n_channels]) of a signal, where X has rows of its entries, as in `ConvSparseCoder`.
+        (\*spatial[, n_channels]) of a signal, if X has rows of entries, as in `ConvSparseCoder`.
     dictionary : array-like of shape (n_components, \*kernel_size[, n_channels]) or None, default=None
-        Kernels to use as they are, the encoder alone learns; their number and size are then taken from here. None
-        learns both.
+        Kernels to use as they are; only the encoder is learned then. None learns both.
     dictionary_init : array-like of shape (n_components, \*kernel_size[, n_channels]) or None, default=None
         Kernels to start from, copied and scaled to unit norm; None takes random windows of X.
     pooling : tuple of int or int, or None, default=None
-        `transform` gives the mean magnitude of each map over windows of so many positions along each axis.
+        Size of the windows over which `transform` averages the magnitude of each map, as in `ConvSparseCoder`.
     crop_size : tuple of int or int, "auto" or None, default="auto"
-        Size of the pieces that learning cuts from larger signals, as in `ConvSparseCoder`.
+        Size of the crops that are cut from larger signals for learning, as in `ConvSparseCoder`.
     max_iter : int, default=50
-        Most passes over the data.
+        Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
-        Signals, or crops, per update; "auto" is as many as have about 65,536 pixels. The encoder takes one step per
-        batch: with few signals give a small one.
+        Number of signals, or crops, per update; "auto" is as many as have about 65,536 positions. The encoder takes one
+        step per batch: with few signals choose a small batch.
     learning_rate_init : float, default=1e-2
-        Rate of Adam for the encoder, at most 1, which falls as one over the root of the steps. Where predictions go
-        astray the encoder starts anew at a tenth.
+        Learning rate of Adam for the encoder, at most 1; it falls as one over the square root of the number of steps.
+        If predictions diverge, the encoder starts again at a tenth of the rate.
     tol : float, default=1e-3
-        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
+        Learning stops when the mean energy falls by no more than this share of itself from one pass to the next; 0
+        makes all ``max_iter`` passes.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of a code at the minimum, as in `ConvSparseCoder`.
     sparse_output : bool, default=False
-        Whether `transform` gives a CSR matrix; predictions by tanh have no zeros.
+        Whether `transform` returns a CSR matrix; predictions by tanh have no zeros.
     n_jobs : int or None, default=None
-        Threads; None is all cores of the process, or a joblib worker's share.
+        Number of threads; None is all cores of the process, or a joblib worker's share.
     device : str, default="cpu"
         "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run the array code on torch, and find codes by FISTA
         from their prediction.
     warm_start : bool, default=False
-        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
+        Whether `fit` continues from what was learned before, with its statistics, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
-        Draws the initial kernels, the places of crops, and the batches.
+        Draws the initial kernels, the positions of crops, and the batches.
 
     Attributes
     ----------
     components_ : array of shape (n_components, \*kernel_size[, n_channels])
-        Kernels of the decoder, of the dtype of X; with channels where signals have them.
+        Kernels of the decoder, of the dtype of X; with an axis of channels if signals have one.
     encoder_ : ConvolutionalEncoder
         The encoder, see `skrlv.encoders`; its filters are ``encoder_.kernels``, always with channels.
     prediction_error_history_ : array of shape (n_steps,)
@@ -342,12 +344,12 @@ class ConvSparseAutoencoder(ConvolutionalModel):
     n_components_, lmbda_, signal_shape_, energy_history_, n_iter_, atom_usage_, n_resampled_, n_features_in_
         As in `ConvSparseCoder`.
     feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, where it had string names.
+        Column names of X, if it has names that are strings.
 
     See Also
     --------
-    ConvSparseCoder : Kernels that know nothing of an encoder.
-    PredictiveSparseDecomposition : The same for patches, each by itself.
+    ConvSparseCoder : The same without an encoder.
+    PredictiveSparseDecomposition : The same for patches that do not overlap.
 
     References
     ----------

@@ -28,12 +28,12 @@ _REFINE = "refine gives codes with a certificate."
 
 
 class LISTAEncoder(DictionaryModel):
-    r"""Sparse codes predicted by a few layers, unrolled from ISTA and then learned.
+    r"""Learned ISTA: an encoder of a few layers, unrolled from ISTA, that predicts sparse codes.
 
     .. math:: z_0 = \mathrm{sh}_{\theta}(W x), \qquad z_t = \mathrm{sh}_{\theta}(W x + S z_{t-1}), \quad t = 1..T
 
-    `transform` is this pass and nothing else: a few products of matrices, the same for every row. What it predicts are
-    the codes of `SparseCoder` at the same atoms, approximately; `refine` makes them exact.
+    `transform` returns :math:`z_T`: a few matrix products, the same for every row. These predictions approximate the
+    codes of `SparseCoder` on the same atoms; `refine` makes them exact.
 
     Parameters
     ----------
@@ -42,13 +42,14 @@ class LISTAEncoder(DictionaryModel):
     lmbda : float or "auto", default="auto"
         Weight of the L1 term, >= 0, in the unit of X, as in `SparseCoder`.
     n_layers : int, default=3
-        T, the uses of S, at least 0. More are better for "lista" and "step"; for the others a few may do as well.
+        T, the number of uses of S, at least 0. More layers predict better with "lista" and "step"; with the others a
+        few may be enough.
     architecture : {"lista", "step", "alista", "hyperlista"}, default="lista"
-        What is learned. "lista": W, S and a threshold per atom. "step": a step per layer of ISTA. "alista": a step
-        and a threshold per layer, with W and S from the atoms in closed form. "hyperlista": three numbers, from which
-        and from each row the steps, thresholds and momentum of all layers follow.
+        What is learned. "lista": W, S and a threshold per atom. "step": a step size per layer of ISTA. "alista": a
+        step size and a threshold per layer, while W and S follow from the atoms in closed form. "hyperlista": three
+        numbers, which together with each row determine step sizes, thresholds and momentum of all layers.
     objective : {"codes", "energy"}, default="codes"
-        What predictions are judged by: half the squared error to exact codes, or the energy itself, which needs none.
+        Loss of the predictions: half the squared error to exact codes, or the energy, which needs no exact codes.
     tied : bool, default=True
         Whether all layers of "lista" share one W, S and set of thresholds, as in the paper.
     positive : bool, default=False
@@ -56,23 +57,24 @@ class LISTAEncoder(DictionaryModel):
     dictionary : array-like of shape (n_components, n_features) or None, default=None
         Atoms to use as they are; None learns them first, as `SparseCoder` does.
     max_iter : int, default=200
-        Most passes over the data. A pass of the other architectures than "lista" is one layer learned.
+        Maximum number of passes over the data. A pass of the other architectures than "lista" is one layer learned.
     batch_size : int or "auto", default="auto"
         Rows per step of "lista"; "auto" is 256.
     learning_rate_init : float, default=2e-3
-        First rate of Adam, for "lista"; it falls where learning stalls.
+        First learning rate of Adam, for "lista"; it falls when the loss on held-out rows stalls.
     tol : float, default=1e-3
-        A pass gains if the loss on held-out rows falls by more than this share.
+        A pass improves if the loss on held-out rows falls by more than this share.
     n_iter_no_change : int, default=5
-        Passes without gain before the rate falls to a third; after four such falls learning ends.
+        Number of passes without improvement before the rate falls to a third; after four such falls learning ends.
     validation_fraction : float, default=0.1
-        Share of the rows held out to judge by; the weights that are best on them are kept. With 0 all rows judge.
+        Share of the rows held out; the weights with the smallest loss on them are kept. With 0 the loss is that of all
+        rows.
     device : str, default="cpu"
         "cpu" is NumPy; "cuda", "cuda:1" and "torch:cpu" run the same code on torch. Exact codes are found on the CPU.
     n_jobs : int or None, default=None
-        Threads; None is all cores of the process, or a joblib worker's share.
+        Number of threads; None is all cores of the process, or a joblib worker's share.
     random_state : int, RandomState instance or None, default=None
-        Draws the atoms to begin with, the rows held out and the batches.
+        Draws the initial atoms, the rows held out and the batches.
 
     Attributes
     ----------
@@ -81,19 +83,19 @@ class LISTAEncoder(DictionaryModel):
     n_components_ : int
         Number of atoms.
     lmbda_ : float
-        The weight in use.
+        Weight of the regularizer in use.
     encoder_ : Encoder
         The layers, see `skrlv.encoders`.
     energy_history_ : array of shape (n_iter_,)
-        Mean energy per sample of the predictions over each pass, each batch before its own step.
+        Mean energy per sample of the predictions in each pass; each batch is measured before its own step.
     validation_loss_history_ : array of shape (n_iter_,)
-        The objective on the rows held out, after each pass.
+        Mean loss of the rows held out, after each pass.
     n_iter_ : int
-        Passes over the data; those that learned the atoms do not count.
+        Number of passes over the data, without those that learned the atoms.
     n_features_in_ : int
-        Width of X.
+        Number of features of X.
     feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, where it had string names.
+        Column names of X, if it has names that are strings.
 
     See Also
     --------
@@ -237,7 +239,7 @@ class LISTAEncoder(DictionaryModel):
         )  # fmt: skip
 
     def _targets(self, X, codes):
-        """What to predict: codes as a matrix that rows are taken from, None where energies judge."""
+        """What to predict: codes as a matrix that rows are taken from, None if the loss is the energy."""
         if codes is not None:
             codes = check_codes(codes, "codes", self.n_components_, X.shape[0])
             if self.positive and (codes < 0.0).any():
@@ -263,7 +265,7 @@ class LISTAEncoder(DictionaryModel):
         """Predictions where they are near enough, exact codes where they are not.
 
         Rows whose relative duality gap is above ``code_tol`` are searched for as in `SparseCoder`: from zero, since the
-        path from there is two to ten times as fast as any road from the prediction.
+        path from there is two to ten times as fast as a search from the prediction.
 
         Parameters
         ----------

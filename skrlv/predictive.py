@@ -23,8 +23,8 @@ class PredictiveSparseDecomposition(DictionaryModel):
 
     .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1 + \tfrac{w}{2} \|z - \mathrm{Enc}(x)\|_2^2
 
-    `fit` finds the codes of a batch, which minimise the whole energy, then moves the atoms D towards the data and the
-    encoder towards the codes. `transform` gives the prediction, or the minimum.
+    For each batch `fit` finds the codes that minimise E, then updates the atoms D to reduce the reconstruction error,
+    and the encoder to predict the codes. `transform` returns the prediction, or the minimum.
 
     Parameters
     ----------
@@ -33,37 +33,40 @@ class PredictiveSparseDecomposition(DictionaryModel):
     lmbda : float or "auto", default="auto"
         Weight of the L1 term, >= 0, in the unit of X, as in `SparseCoder`.
     encoder_weight : float, default=1.0
-        w, >= 0: how strongly codes are drawn to their prediction. With 0 the encoder only learns to follow.
+        w, >= 0, the weight of the prediction error. With 0 the encoder learns to predict the codes, but codes and atoms
+        do not depend on it.
     encoder : {"tanh", "shrinkage", "lista"} or torch.nn.Module, default="tanh"
         Enc: :math:`g \odot \tanh(W x + b)`, :math:`g \odot \mathrm{sh}_\theta(W x)`, which can be exactly zero, or
-        the layers of `LISTAEncoder` with one use of S. A module takes rows to codes, and learns on from its own
-        weights; it needs a device of torch, and runs as in evaluation (`skrlv.torch_modules.ModuleEncoder`).
+        the layers of `LISTAEncoder` with one use of S. A module maps rows to codes. Learning starts from its own
+        weights; it needs a device of torch, and runs in evaluation mode
+        (`skrlv.torch_modules.ModuleEncoder`).
     inference : {"encoder", "argmin"}, default="encoder"
-        What `transform` gives: the prediction, by one product of matrices, or the minimum of the energy.
+        What `transform` returns: the prediction, which takes one matrix product, or the minimum of the energy.
     positive : bool, default=False
         Whether codes are non-negative; not with "tanh".
     dictionary : array-like of shape (n_components, n_features) or None, default=None
-        Atoms to use as they are, the encoder alone learns. None learns both.
+        Atoms to use as they are; only the encoder is learned then. None learns both.
     dictionary_init : array-like of shape (n_components, n_features), "k-means++" or None, default=None
         Atoms to start from, as in `SparseCoder`.
     max_iter : int, default=100
-        Most passes over the data.
+        Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
-        Rows per update; "auto" is 256.
+        Number of rows per update; "auto" is 256.
     learning_rate_init : float, default=1e-2
-        Rate of Adam for the encoder, at most 1, which falls as one over the root of the steps; a deep module may want a
-        tenth of it. Where predictions go astray the encoder starts anew at a tenth.
+        Learning rate of Adam for the encoder, at most 1; it falls as one over the square root of the number of steps.
+        A deep module may need a tenth of it. If predictions diverge, the encoder starts again at a tenth of the rate.
     tol : float, default=1e-3
-        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes. The
-        encoder takes one step per batch: with few rows give a small batch_size, or 0 here.
+        Learning stops when the mean energy falls by no more than this share of itself from one pass to the next; 0
+        makes all ``max_iter`` passes. The encoder takes one step per batch: with few rows choose a small
+        batch_size, or 0 here.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data.
     device : str, default="cpu"
         "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run the array code on torch, and find codes by FISTA.
     n_jobs : int or None, default=None
-        Threads; None is all cores of the process, or a joblib worker's share.
+        Number of threads; None is all cores of the process, or a joblib worker's share.
     warm_start : bool, default=False
-        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
+        Whether `fit` continues from what was learned before, with its statistics, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
         Draws the initial atoms and the batches.
 
@@ -74,30 +77,30 @@ class PredictiveSparseDecomposition(DictionaryModel):
     n_components_ : int
         Number of atoms.
     lmbda_ : float
-        The weight in use.
+        Weight of the regularizer in use.
     encoder_ : Encoder
         The encoder, see `skrlv.encoders`.
     prediction_error_history_ : array of shape (n_steps,)
         Mean of :math:`\|z - \mathrm{Enc}(x)\|^2` in each batch, before its update.
     energy_history_ : array of shape (n_iter_,)
-        Mean energy per sample over each pass, each batch before its own update.
+        Mean energy per sample of each pass; each batch is measured before its own update.
     n_iter_ : int
-        Passes over the data; with `partial_fit`, batches.
+        Number of passes over the data; with `partial_fit`, of batches.
     atom_usage_ : array of shape (n_components,)
-        Share of the samples that use each atom, as far as learning remembers them; not where atoms were given.
+        Share of the samples that use each atom; recent samples weigh more. Not available if atoms were given.
     n_features_in_ : int
-        Width of X.
+        Number of features of X.
     feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, where it had string names.
+        Column names of X, if it has names that are strings.
 
     See Also
     --------
-    LISTAEncoder : Predicts the codes of atoms that know nothing of it.
+    LISTAEncoder : An encoder learned for atoms that do not depend on it.
 
     References
     ----------
     Kavukcuoglu, Ranzato, LeCun, Fast Inference in Sparse Coding Algorithms with Applications to Object Recognition,
-    2008. It has no halves: its lambda is 2 lmbda, its alpha encoder_weight.
+    2008. Their energy has no factors 1/2: their lambda is 2 lmbda, their alpha encoder_weight.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Roof: sparse coding, with exact codes (SparseCoder) or by proximal gradient on any device (FISTACoder)."""
+"""Sparse coding, with exact codes (SparseCoder) or by proximal gradient on any device (FISTACoder)."""
 
 from numbers import Integral, Real
 
@@ -53,27 +53,29 @@ class SparseCoder(Coder):
     l2 : float, default=0.0
         Weight of the squared term (elastic net), >= 0.
     dictionary : array-like of shape (n_components, n_features) or None, default=None
-        Atoms to use as they are; ``fit`` then only validates, and ``n_iter_`` is 0. None learns them.
+        Atoms to use as they are; `fit` then only validates, and ``n_iter_`` is 0. None learns the atoms.
     dictionary_init : array-like of shape (n_components, n_features), "k-means++" or None, default=None
         Atoms to start from, copied and scaled to unit norm; None takes random rows of X, "k-means++" rows that are far
         from each other.
     max_iter : int, default=100
-        Most passes over the data.
+        Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
-        Rows per update of the atoms; "auto" is 256. With all rows in one batch no pass raises the energy.
+        Number of rows per update of the atoms; "auto" is 256. With all rows in one batch the energy never rises.
     tol : float, default=1e-3
-        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
+        Learning stops when the mean energy falls by no more than this share of itself from one pass to the next; 0
+        makes all ``max_iter`` passes.
     code_tol : float or "auto", default="auto"
-        Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data. Below 1e-6 float32 codes
-        meet it before they are rounded; see `sparse_encode`.
+        Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data. float32 codes
+        meet a tolerance below 1e-6 before they are rounded; see `sparse_encode`.
     split_sign : bool, default=False
-        Whether `transform` gives (max(z, 0), max(-z, 0)), twice the columns.
+        Whether `transform` returns (max(z, 0), max(-z, 0)), twice the columns.
     sparse_output : bool, default=False
-        Whether `transform` gives a CSR matrix.
+        Whether `transform` returns a CSR matrix.
     n_jobs : int or None, default=None
-        Threads; None is all cores of the process, or a joblib worker's share. Never changes the result.
+        Number of threads; None is all cores of the process, or a joblib worker's share. The result does not
+        depend on it.
     warm_start : bool, default=False
-        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
+        Whether `fit` continues from what was learned before, with its statistics, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
         Draws the initial atoms and the batches.
 
@@ -84,24 +86,24 @@ class SparseCoder(Coder):
     n_components_ : int
         Number of atoms.
     lmbda_ : float
-        The weight in use.
+        Weight of the regularizer in use.
     energy_history_ : array of shape (n_iter_,)
-        Mean energy per sample over each pass, each batch before its own update.
+        Mean energy per sample of each pass; each batch is measured before its own update.
     n_iter_ : int
-        Passes over the data; with `partial_fit`, batches.
+        Number of passes over the data; with `partial_fit`, of batches.
     atom_usage_ : array of shape (n_components,)
-        Share of the samples that use each atom, as far as learning remembers them; not where atoms were given.
+        Share of the samples that use each atom; recent samples weigh more. Not available if atoms were given.
     n_resampled_ : int
-        How many atoms became a badly reconstructed sample, as nothing used them or they were the same as another.
+        Number of unused or duplicate atoms that were replaced by poorly reconstructed samples.
     n_features_in_ : int
-        Width of X.
+        Number of features of X.
     feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, where it had string names.
+        Column names of X, if it has names that are strings.
 
     See Also
     --------
-    sparse_encode : The function under `transform`.
-    FISTACoder : Other regularizers, and GPUs.
+    sparse_encode : Codes on given atoms, as a function.
+    FISTACoder : Other regularizers; GPUs.
 
     References
     ----------
@@ -214,28 +216,29 @@ class FISTACoder(Coder):
     positive : bool, default=False
         Whether codes are non-negative; a regularizer instance must say so itself.
     dictionary : array-like of shape (n_components, n_features) or None, default=None
-        Atoms to use as they are; ``fit`` then only validates, and ``n_iter_`` is 0. None learns them.
+        Atoms to use as they are; `fit` then only validates, and ``n_iter_`` is 0. None learns the atoms.
     dictionary_init : array-like of shape (n_components, n_features), "k-means++" or None, default=None
         Atoms to start from, copied and scaled to unit norm; None takes random rows of X, "k-means++" rows that are far
         from each other.
     max_iter : int, default=100
-        Most passes over the data.
+        Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
-        Rows per update of the atoms; "auto" is 256.
+        Number of rows per update of the atoms; "auto" is 256.
     tol : float, default=1e-3
-        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
+        Learning stops when the mean energy falls by no more than this share of itself from one pass to the next; 0
+        makes all ``max_iter`` passes.
     code_max_iter : int, default=1000
-        Most steps per code.
+        Maximum number of FISTA steps per code.
     code_tol : float or "auto", default="auto"
-        A code is done when no entry of its gradient mapping exceeds this share of its largest correlation:
-        1e-6 for float64 and 1e-4 for float32 data. This is no certificate; `duality_gap` is.
+        A code has converged when no entry of its gradient mapping exceeds this share of its largest correlation:
+        1e-6 for float64 and 1e-4 for float32 data. This is not a certificate; `duality_gap` is one.
     sparse_output : bool, default=False
-        Whether `transform` gives a CSR matrix.
+        Whether `transform` returns a CSR matrix.
     device : str, default="cpu"
         "cpu" is NumPy and numba; "cuda", "cuda:1" and "torch:cpu" run the array code on torch. "mps" is not
-        supported yet: energies are float64, which it lacks.
+        supported, since energies are float64, which it lacks.
     warm_start : bool, default=False
-        Whether `fit` goes on from what was learned before, its statistics kept, instead of starting anew.
+        Whether `fit` continues from what was learned before, with its statistics, instead of starting anew.
     random_state : int, RandomState instance or None, default=None
         Draws the initial atoms and the batches.
 
@@ -246,23 +249,23 @@ class FISTACoder(Coder):
     n_components_ : int
         Number of atoms.
     lmbda_ : float
-        The weight in use.
+        Weight of the regularizer in use.
     energy_history_ : array of shape (n_iter_,)
-        Mean energy per sample over each pass, each batch before its own update.
+        Mean energy per sample of each pass; each batch is measured before its own update.
     n_iter_ : int
-        Passes over the data; with `partial_fit`, batches.
+        Number of passes over the data; with `partial_fit`, of batches.
     atom_usage_ : array of shape (n_components,)
-        Share of the samples that use each atom, as far as learning remembers them; not where atoms were given.
+        Share of the samples that use each atom; recent samples weigh more. Not available if atoms were given.
     n_resampled_ : int
-        How many atoms became a badly reconstructed sample, as nothing used them or they were the same as another.
+        Number of unused or duplicate atoms that were replaced by poorly reconstructed samples.
     n_features_in_ : int
-        Width of X.
+        Number of features of X.
     feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, where it had string names.
+        Column names of X, if it has names that are strings.
 
     See Also
     --------
-    SparseCoder : Faster and certified for L1 and the elastic net on a CPU.
+    SparseCoder : The same for L1 and the elastic net on a CPU, faster and with a certificate.
 
     References
     ----------

@@ -25,11 +25,11 @@ class SparseCoderCV(SparseCoder):
 
     .. math:: E(x, z) = \tfrac12 \|x - zD\|_2^2 + \lambda \|z\|_1 + \tfrac{l_2}{2} \|z\|_2^2
 
-    For each fold of the rows atoms are learned from the others along one path: from the largest lmbda to the
-    smallest, each lmbda starting at the atoms of the last. The rows left out are scored as by `SparseCoder.score`,
-    and all folds together rank the lmbdas. The model is learned from all rows along the same path, down to the best
-    lmbda, and there to the end. With ``dictionary`` nothing is learned: all rows are scored, and one walk per row and
-    fold of features passes all lmbdas.
+    For each fold of the rows, atoms are learned from the other folds along one path: from the largest lmbda to the
+    smallest, where each lmbda starts from the atoms of the last. The rows left out are scored as by
+    `SparseCoder.score`, and the sums over all folds rank the lmbdas. The model is then learned from all rows along the
+    same path, down to the best lmbda, where learning continues until it converges. With ``dictionary`` nothing is
+    learned: all rows are scored, and one path per row and fold of features gives the codes at all lmbdas.
 
     Parameters
     ----------
@@ -56,17 +56,19 @@ class SparseCoderCV(SparseCoder):
         Maximum number of passes over the data at the largest lmbda of a path, and for the model at the chosen one; 3 at
         each of the others.
     batch_size : int or "auto", default="auto"
-        Rows per update of the atoms; "auto" is 256.
+        Number of rows per update of the atoms; "auto" is 256.
     tol : float, default=1e-3
-        Stop when the mean energy of a pass falls by no more than this share of it, or rises; 0 makes all passes.
+        Learning stops when the mean energy falls by no more than this share of itself from one pass to the next; 0
+        makes all ``max_iter`` passes.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of a code: 1e-6 for float64 and 1e-4 for float32 data.
     split_sign : bool, default=False
-        Whether `transform` gives (max(z, 0), max(-z, 0)), twice the columns.
+        Whether `transform` returns (max(z, 0), max(-z, 0)), twice the columns.
     sparse_output : bool, default=False
-        Whether `transform` gives a CSR matrix.
+        Whether `transform` returns a CSR matrix.
     n_jobs : int or None, default=None
-        Threads; None is all cores of the process, or a joblib worker's share. Never changes the result.
+        Number of threads; None is all cores of the process, or a joblib worker's share. The result does not
+        depend on it.
     random_state : int, RandomState instance or None, default=None
         Draws the initial atoms and the batches.
 
@@ -87,13 +89,13 @@ class SparseCoderCV(SparseCoder):
     n_iter_ : int
         Passes over the data at ``lmbda_``; with `partial_fit`, batches, of which the first chooses lmbda.
     atom_usage_ : array of shape (n_components,)
-        Share of the samples that use each atom, as far as learning remembers them; not where atoms were given.
+        Share of the samples that use each atom; recent samples weigh more. Not available if atoms were given.
     n_resampled_ : int
-        How many atoms became a badly reconstructed sample, as nothing used them or they were the same as another.
+        Number of unused or duplicate atoms that were replaced by poorly reconstructed samples.
     n_features_in_ : int
-        Width of X.
+        Number of features of X.
     feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, where it had string names.
+        Column names of X, if it has names that are strings.
 
     See Also
     --------

@@ -113,7 +113,8 @@ def sparse_encode(
         nearly duplicates or rows are almost exactly reproduced; a warning counts such rows. With a target the gap is
         computed at the row's own lmbda, before ``debias``.
     n_jobs : int or None, default=None
-        Threads; None is all cores of the process, or a joblib worker's share. The result is the same to the bit.
+        Number of threads; None is all cores of the process, or a joblib worker's share. The result does not
+        depend on it.
     sparse_output : bool, default=False
         Whether to return a CSR matrix, built a block of rows at a time.
 
@@ -315,7 +316,8 @@ def lmbda_path(
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of any code, as in `sparse_encode`.
     n_jobs : int or None, default=None
-        Threads; None is all cores of the process, or a joblib worker's share. The result is the same to the bit.
+        Number of threads; None is all cores of the process, or a joblib worker's share. The result does not
+        depend on it.
     sparse_output : bool, default=False
         Whether codes are CSR matrices, one per lmbda, built a block of rows at a time.
 

@@ -142,9 +142,9 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     n_iter_ : int
         Passes over the data; with `partial_fit`, calls.
     n_features_in_ : int
-        Width of X.
+        Number of features of X.
     feature_names_in_ : array of shape (n_features_in_,)
-        Column names of X, where it had string names.
+        Column names of X, if it has names that are strings.
 
     See Also
     --------
@@ -385,11 +385,11 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         X, bound = self._validated(X), self.bound_
         draws = self._placed(mirrored_draws(n_importance_samples, self.n_components_, self._seed))
 
-        def judge(rows):
+        def bounds(rows):
             weights = bound.log_weights(self._placed(dense(X[rows])), draws)
             return to_numpy(importance_bound(weights, n_importance_samples))
 
-        return np.concatenate(self._each_block(judge, X.shape[0]))
+        return np.concatenate(self._each_block(bounds, X.shape[0]))
 
     def score(self, X, y=None):
         """The mean ELBO of the samples, in nats, at beta = 1: a bound on their mean log likelihood.

@@ -211,7 +211,7 @@ def test_lists_of_signals_of_different_sizes(images, rng):
     assert [z.shape for z in coder(5).fit(series).encode(series)] == [(46, 4), (36, 4)]
 
 
-def test_whatever_holds_signals_none_is_lost(images):
+def test_no_container_loses_a_signal(images):
     model = ConvSparseCoder(6, (3, 3), lmbda=0.3, max_iter=2, random_state=0).fit(images)
     several = [images[0], images[1][:5], images[2]]
     objects = np.empty(3, dtype=object)
@@ -359,7 +359,7 @@ def test_threads_never_change_a_bit(images):
         ({"device": "gpu"}, (5, 8, 8), "device"),
     ],
 )
-def test_wrong_input_is_told(params, shape, message, rng):
+def test_wrong_input_is_refused(params, shape, message, rng):
     model = ConvSparseCoder(**({"kernel_size": (3, 3)} | params))
     with pytest.raises(ValueError, match=message):
         model.fit(rng.standard_normal(shape))
@@ -384,7 +384,7 @@ def test_a_warning_is_not_judged_by_what_is_dark(rng, recwarn):
     assert not [warning for warning in recwarn if "all codes are zero" in str(warning.message)]
 
 
-def test_wrong_input_to_a_fitted_model_is_told(images):
+def test_wrong_input_to_a_fitted_model_is_refused(images):
     model = ConvSparseCoder(4, (3, 3), lmbda=0.3, max_iter=2).fit(images)
     for X, message in (
         (images[:, :6], "signals of shape"),
@@ -417,7 +417,7 @@ def test_wrong_input_to_a_fitted_model_is_told(images):
     np.testing.assert_array_equal(model.energy_history_, history)
 
 
-def test_useless_fits_are_told(images, rng):
+def test_useless_fits_are_warned_of(images, rng):
     with pytest.warns(UserWarning, match="all codes are zero"):
         ConvSparseCoder(4, (3, 3), lmbda=100.0, max_iter=2).fit(images)
     with pytest.warns(UserWarning, match="as many non-zeros"):
@@ -453,7 +453,7 @@ def test_energies_of_lists_and_of_maps(images, rng):
         model.energy(signals, maps[::-1])
 
 
-def test_what_cannot_be_learned_from_is_told(images):
+def test_what_cannot_be_learned_from_is_warned_of(images):
     for X, message in (
         ([], "empty list"),
         ([images[0], np.ones((8, 8, 3))], "differ in their channels"),

@@ -369,7 +369,7 @@ def test_a_callback_sees_what_has_been_learned_so_far(model):
 
 @quietly
 @callbacks
-def test_a_callback_is_told_of_batches():
+def test_a_callback_sees_batches():
     watch = Watch()
     seeded(DENSE[0], max_iter=2, tol=0, batch_size=50).set_callbacks(watch).fit(X[:300])
     assert watch.told >= 2 * 6
@@ -735,7 +735,7 @@ def test_a_mask_in_a_list_of_another_shape_is_refused_with_both_shapes():
 
 @each(*CONVOLUTIONAL)
 @pytest.mark.parametrize("n_signals", [1, 2])
-def test_signals_that_are_mostly_offset_are_told_of(model, n_signals, rng):
+def test_signals_that_are_mostly_offset_are_warned_of(model, n_signals, rng):
     photo = 0.5 + 0.05 * rng.normal(size=(24, 24))
     with pytest.warns(UserWarning, match="mostly offset"):
         seeded(model, max_iter=1, tol=0).fit([photo] * n_signals)
@@ -835,7 +835,7 @@ def test_signals_in_a_list_have_a_score(model):
     assert np.isfinite(model.score([*IMAGES[60:80], *IMAGES[80:100, :6, :7]]))
 
 
-def test_atoms_by_default_are_no_more_than_rows_or_that_is_told_of(rng):
+def test_more_atoms_by_default_than_rows_are_warned_of(rng):
     data = rng.normal(size=(60, 300))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -846,7 +846,7 @@ def test_atoms_by_default_are_no_more_than_rows_or_that_is_told_of(rng):
 # 39: what messages advise
 
 
-def test_a_signal_without_its_axis_of_samples_is_told_of_that_axis():
+def test_the_error_of_a_bare_signal_names_the_axis_of_samples():
     with pytest.raises(ValueError, match=r"X\[None\]|n_samples") as refused:
         ConvSparseCoder(2, 3).fit(X[0])
     assert "reshape(-1, 1)" not in str(refused.value)
@@ -854,7 +854,7 @@ def test_a_signal_without_its_axis_of_samples_is_told_of_that_axis():
 
 @quietly
 @pytest.mark.parametrize("held", [np.asarray, list], ids=["array", "list"])
-def test_holes_in_a_signal_are_told_of_the_mask(held):
+def test_the_error_of_holes_in_a_signal_names_the_mask(held):
     model = seeded(CONVOLUTIONAL[0], max_iter=1, tol=0).fit(IMAGES[:20])
     holes = IMAGES[:5].copy()
     holes[1, 2, 3] = np.nan
@@ -881,7 +881,7 @@ def test_the_energy_of_signals_without_channels_says_what_is_missing():
 
 
 @pytest.mark.parametrize("batch_size", [64, "auto"])
-def test_codes_that_have_collapsed_are_told_of_whatever_the_batch(batch_size, rng):
+def test_collapsed_codes_are_warned_of_whatever_the_batch(batch_size, rng):
     noise = rng.normal(size=(512, 6))
     model = VariationalAutoencoder(2, hidden_layer_sizes=(8,), beta=20.0, max_iter=20, tol=0, batch_size=batch_size)
     with pytest.warns(UserWarning, match="collapsed"):

@@ -69,7 +69,7 @@ def test_every_method_reaches_the_same_energy(method, name):
 
 @pytest.mark.parametrize("regularizer", [GroupL1(3), GroupL1(2, positive=True)], ids=str)
 @pytest.mark.parametrize("method", PROXIMAL)
-def test_group_problems_rest_where_the_prox_step_rests(method, regularizer):
+def test_group_problems_converge_to_fixed_points_of_the_prox_step(method, regularizer):
     landscape = Energy(Dictionary(random_dictionary(12, 9)), regularizer, 0.3).given(rows_for(9)[:4])
     z = method(landscape, max_iter=20_000, tol=1e-11).z
     step = 1.0 / landscape.lipschitz
@@ -236,7 +236,7 @@ def test_homotopy_from_any_code_ends_at_the_minimum(positive, rng):
         np.testing.assert_allclose(homotopy(landscape, start).z, exact, atol=1e-9)
 
 
-def test_homotopy_takes_one_bend_per_atom_where_atoms_are_orthogonal(rng):
+def test_homotopy_has_one_breakpoint_per_atom_where_atoms_are_orthogonal(rng):
     y = rng.normal(size=(5, 30))
     solution = homotopy(Energy(Dictionary(np.eye(30)), L1(), 0.5).given(y))
     np.testing.assert_allclose(solution.z, np.sign(y) * np.maximum(np.abs(y) - 0.5, 0.0), atol=1e-14)

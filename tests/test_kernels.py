@@ -111,7 +111,7 @@ def plain_coordinate_descent(gram, q, thresholds, positive, n_sweeps=20_000):
 
 
 @pytest.mark.parametrize("positive", [False, True])
-def test_coordinate_descent_finds_what_its_plain_twin_finds(positive, rng):
+def test_coordinate_descent_finds_what_a_plain_implementation_finds(positive, rng):
     atoms, y = random_dictionary(15, 12), rng.normal(size=(4, 12))
     landscape = Energy(Dictionary(atoms), L1(positive), 0.2).given(y)
     gram, correlations, _ = landscape.quadratic()

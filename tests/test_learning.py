@@ -232,7 +232,7 @@ def test_a_step_forgets_as_it_says(digits):
 
 
 @pytest.mark.parametrize("positive", [False, True])
-def test_atoms_that_coincide_give_way(positive, rng):
+def test_atoms_that_coincide_are_replaced(positive, rng):
     """To signed codes an atom is the same as its opposite, to non-negative ones it is not."""
     atoms = np.eye(6)[[0, 0, 1, 1]]
     atoms[3] *= -1.0

@@ -115,7 +115,7 @@ def test_wrong_shapes():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("weights", [None, np.r_[np.zeros(10), np.ones(15)]], ids=["lmbda=0", "free atoms"])
-def test_duplicate_atoms_without_a_price_do_not_run_away(weights, dtype):
+def test_codes_of_duplicate_atoms_without_a_penalty_stay_small(weights, dtype):
     rng = np.random.default_rng(1)
     X, D = rng.normal(size=(300, 12)).astype(dtype), random_dictionary(20, 12, 1)
     D = np.vstack([D[:5], D[:5]] + ([] if weights is None else [D[5:]]))

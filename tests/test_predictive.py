@@ -154,7 +154,7 @@ def test_bad_parameters_are_named(bad, digits):
 
 
 @pytest.mark.parametrize("encoder", ["shrinkage", "lista"])
-def test_an_encoder_that_goes_astray_begins_anew(encoder, digits):
+def test_an_encoder_that_diverges_starts_again(encoder, digits):
     with pytest.warns(ConvergenceWarning, match="Lower learning_rate_init"):
         fitted = model(n_components=16, encoder=encoder, learning_rate_init=1.0, max_iter=20, tol=0).fit(digits[:400])
     assert fitted.energy(digits[:400]).mean() < 0.5 * np.mean(np.sum(digits[:400] ** 2, axis=1))

@@ -82,7 +82,7 @@ def test_lmbda_above_lmbda_max_gives_zero(atoms, digits):
     assert not coder.transform(X).any()
 
 
-def test_init_changes_nothing_but_the_road(atoms, digits, rng):
+def test_init_does_not_change_the_codes(atoms, digits, rng):
     X = digits[:30]
     Z = sparse_encode(X, atoms, 0.2, code_tol=1e-12)
     start = rng.normal(size=Z.shape)
@@ -256,7 +256,7 @@ def test_given_atoms_do_not_move(Coder, digits, atoms):
 
 
 @both
-def test_usage_and_resampled_atoms_are_told(Coder, digits):
+def test_usage_and_resampled_atoms_are_counted(Coder, digits):
     coder = Coder(20, random_state=0, batch_size=len(digits), max_iter=3).fit(digits)
     assert coder.atom_usage_.shape == (20,)
     assert ((coder.atom_usage_ >= 0.0) & (coder.atom_usage_ <= 1.0)).all()
@@ -419,7 +419,7 @@ def test_the_useful_range_is_that_of_the_regularizer(digits, atoms):
 
 
 @pytest.mark.parametrize("regularizer", ["group_l1", "l0", GroupL1(3, positive=True)], ids=str)
-def test_zero_codes_are_told_of_under_any_regularizer(regularizer, digits, atoms):
+def test_zero_codes_are_warned_of_under_any_regularizer(regularizer, digits, atoms):
     with pytest.warns(UserWarning, match=r"With lmbda=1e\+04 nearly all codes are zero. Lower lmbda.") as caught:
         FISTACoder(lmbda=1e4, regularizer=regularizer, dictionary=atoms).fit(digits[:300])
     assert len(caught) == 1

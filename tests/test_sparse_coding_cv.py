@@ -221,7 +221,7 @@ def test_folds_without_rows_are_refused(cv, shuffled):
         SparseCoderCV(4, lmbdas=[2.0, 0.5], cv=cv).fit(shuffled[:12])
 
 
-def test_one_walk_on_given_atoms_gives_the_score_of_each_lmbda(shuffled, atoms):
+def test_one_path_on_given_atoms_gives_the_score_of_each_lmbda(shuffled, atoms):
     X, lmbdas = shuffled[:300], [1.0, 0.5, 0.25, 0.1]
     coder = SparseCoderCV(dictionary=atoms, lmbdas=lmbdas, code_tol=1e-10).fit(X)
     apart = [SparseCoder(dictionary=atoms, lmbda=lmbda, code_tol=1e-10).fit(X).score(X) for lmbda in lmbdas]

@@ -61,7 +61,7 @@ def test_it_learns(fitted):
     assert decoded.max() <= 1.0
 
 
-def test_kl_per_unit_is_that_of_the_balls(fitted):
+def test_kl_per_unit_is_that_of_the_posteriors(fitted):
     model, X = fitted
     mean, variance = model.posterior(X)
     expected = 0.5 * (variance + mean**2 - 1.0 - np.log(variance))
@@ -69,7 +69,7 @@ def test_kl_per_unit_is_that_of_the_balls(fitted):
     np.testing.assert_array_equal(model.active_units_, mean.var(axis=0) > 0.01)
 
 
-def test_energy_is_cost_and_spring(fitted, rng):
+def test_energy_is_cost_and_squared_norm(fitted, rng):
     model, X = fitted
     Z = rng.normal(size=(len(X), 4))
     decoded = model.inverse_transform(Z)
@@ -128,7 +128,7 @@ def test_trained_from_random_weights_it_is_nearly_probabilistic_pca(linear, plan
 
 
 @pytest.mark.parametrize(("beta", "expected"), [(3.0, 5), (8.0, 4), (30.0, 2)])
-def test_units_stay_alive_where_an_eigenvalue_exceeds_the_spring(beta, expected, planted):
+def test_units_stay_active_where_an_eigenvalue_exceeds_beta(beta, expected, planted):
     """Eigenvalues of the covariance are 97.9, 45.6, 24.1, 11.0, 4.3 and 0.3; beta sigma^2 is beta."""
     assert (np.linalg.eigvalsh(planted.T @ planted / len(planted)) > beta).sum() == (expected if beta != 30.0 else 2)
     model = VariationalAutoencoder(
@@ -141,7 +141,7 @@ def test_units_stay_alive_where_an_eigenvalue_exceeds_the_spring(beta, expected,
 # Springs
 
 
-def test_without_a_spring_balls_fly_apart():
+def test_without_a_kl_term_posteriors_move_apart():
     X, _ = make_blobs(500, 10, centers=8, random_state=0)
     lengths = []
     for n_passes in range(1, 13):
@@ -151,7 +151,7 @@ def test_without_a_spring_balls_fly_apart():
     assert lengths[-1] > 1.5 * lengths[0]
 
 
-def test_a_spring_far_too_strong_collapses_all(digits):
+def test_a_beta_far_too_large_collapses_all_units(digits):
     with pytest.warns(UserWarning, match="collapsed"):
         model = vae(likelihood="bernoulli", beta=1000.0, max_iter=60, learning_rate_init=5e-3).fit(digits)
     _, variance = model.posterior(digits)
@@ -169,7 +169,7 @@ def test_in_between_neighbours_are_of_one_class(digits):
     assert ours > theirs + 0.05
 
 
-def test_balls_of_a_fixed_size(digits):
+def test_posteriors_of_fixed_variance(digits):
     model = vae(likelihood="bernoulli", learn_variance=False).fit(digits)
     np.testing.assert_array_equal(model.posterior(digits)[1], 1.0)
     assert model.encoder_.layers.weights[-1].shape == (32, 4)
@@ -185,7 +185,7 @@ def test_free_bits_keep_units_alive(digits):
     assert free.score(digits) > strong.score(digits) + 1.0
 
 
-def test_a_warm_up_that_does_not_end_is_told(digits):
+def test_a_warm_up_that_does_not_end_is_refused_or_warned_of(digits):
     with pytest.warns(ConvergenceWarning, match="before the KL warm-up was over"):
         vae(likelihood="bernoulli", max_iter=3, kl_warmup=10).fit(digits)
 
@@ -269,7 +269,7 @@ def check_one_fit(X, rate, scale, constant, likelihood):
         assert np.isfinite(values).all()
 
 
-def test_a_loss_that_grows_is_rolled_back_and_told(digits):
+def test_a_loss_that_grows_is_rolled_back_with_a_warning(digits):
     with pytest.warns(ConvergenceWarning, match="Lower learning_rate_init"):
         model = vae(scale=1e-3, learning_rate_init=10.0, max_iter=20).fit(digits)
     assert np.isfinite(model.score_samples(digits)).all()
@@ -325,7 +325,7 @@ def test_samples_with_and_without_noise(fitted, linear, planted):
     np.testing.assert_allclose(spread[:-5], linear.scale_**2, rtol=0.1)
 
 
-def test_what_is_wrong_is_told(digits):
+def test_wrong_input_is_refused(digits):
     for params, message in (
         ({"hidden_layer_sizes": (8, 0)}, "whole numbers"),
         ({"hidden_layer_sizes": np.array([8.5])}, "whole numbers"),
@@ -406,7 +406,7 @@ def test_parameters_are_checked_at_each_batch(digits):
             pickle.loads(pickle.dumps(model)).set_params(**params).partial_fit(digits)
 
 
-def test_a_first_batch_of_few_rows_is_told_of(digits):
+def test_a_first_batch_of_few_rows_is_warned_of(digits):
     with pytest.warns(UserWarning, match="Begin with more rows"):
         vae().partial_fit(digits[:2])
 

@@ -529,17 +529,17 @@ def homotopy(working, scratch, gram, correlations, thresholds, positive, n_iter,
 def until_error(working, n, e, ridges, squares, goal):
     """By how much e falls until the squared error is down to the goal; and the two coefficients of its change.
 
-    While e falls by s it changes by s (s bend - 2 slope). The ridges are no part of the reconstruction.
+    While e falls by s it changes by s (s curvature - 2 slope). The ridges are no part of the reconstruction.
     """
-    slope = bend = 0.0
+    slope = curvature = 0.0
     for i in range(n):
         v, ridge = working.velocity[i], ridges[working.support[i]]
         slope += (e * working.sign[i] + ridge * working.code[i]) * v
-        bend += (working.sign[i] - ridge * v) * v
+        curvature += (working.sign[i] - ridge * v) * v
     left = squares - goal
-    root = slope * slope - bend * left
+    root = slope * slope - curvature * left
     meets = left / (slope + math.sqrt(root)) if goal > 0.0 and slope > 0.0 and root >= 0.0 else np.inf
-    return meets, slope, bend
+    return meets, slope, curvature
 
 
 @lean
@@ -574,13 +574,13 @@ def follow_to_target(working, sizes, q, norm, ridges, e, rounding, positive, tar
         sum_rows(working.gram, stride, working.support, working.velocity, n, working.drift[:stride])
         enters, place = next_atom(working, stride, n, e, positive, left)
         leaves, which = next_zero(working, n)
-        meets, slope, bend = until_error(working, n, e, ridges, squares, goal)
+        meets, slope, curvature = until_error(working, n, e, ridges, squares, goal)
         if e - min(enters, leaves) <= rounding:  # a breakpoint made by rounding
             enters = leaves = np.inf
         fall = min(e - target.e, enters, leaves, meets)
         add_scaled(working.code[: padded(n)], fall, working.velocity[: padded(n)])
         add_scaled(working.c[:stride], -fall, working.drift[:stride])
-        squares += fall * (fall * bend - 2.0 * slope)
+        squares += fall * (fall * curvature - 2.0 * slope)
         if has_diverged(working, sizes, q, norm, e - fall):
             add_scaled(working.code[: padded(n)], -fall, working.velocity[: padded(n)])
             return sizes, e, n_breakpoints, False

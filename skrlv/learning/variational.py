@@ -47,10 +47,10 @@ def variational_slopes(bound, y, noise, *, warmth=1.0, free_bits=0.0):
     noise : array of shape (n_samples, n_components)
         e, from N(0, I).
     warmth : float, default=1.0
-        Share of beta that the gradients feel; the losses have all of it.
+        Share of beta in the gradients; the losses have all of it.
     free_bits : float, default=0.0
-        Nats per entry of the code that no spring pulls at: where the mean KL of an entry over the batch is below, its
-        KL has no gradient.
+        Nats per entry of the code that the KL term does not count: an entry whose mean KL over the batch is below has
+        no gradient of it.
 
     Returns
     -------
@@ -58,17 +58,17 @@ def variational_slopes(bound, y, noise, *, warmth=1.0, free_bits=0.0):
         (losses, divergences, gradients).
     """
     n_samples = y.shape[0]
-    spring = warmth * bound.beta / n_samples
+    kl_weight = warmth * bound.beta / n_samples
     if free_bits:
         total = sum(_each(lambda rows: _column_sums(divergence(*bound.encoder(y[rows, :]))), y))
-        spring = spring * namespace(y).astype(total / n_samples > free_bits, y.dtype)
-    blocks = _each(lambda rows: _slopes_of_block(bound, y[rows, :], noise[rows, :], spring, n_samples), y)
+        kl_weight = kl_weight * namespace(y).astype(total / n_samples > free_bits, y.dtype)
+    blocks = _each(lambda rows: _slopes_of_block(bound, y[rows, :], noise[rows, :], kl_weight, n_samples), y)
     losses, divergences, gradients = zip(*blocks, strict=True)
     return Slopes(namespace(y).concat(losses), sum(divergences) / n_samples, _added(gradients))
 
 
-@np.errstate(over="ignore", invalid="ignore")  # a loss that is lost is told by its value
-def _slopes_of_block(bound, y, noise, spring, n_samples):
+@np.errstate(over="ignore", invalid="ignore")  # a loss that diverged shows in its value
+def _slopes_of_block(bound, y, noise, kl_weight, n_samples):
     """Some rows of a batch of ``n_samples``: losses, sums of divergences, and their share of the gradients."""
     xp = namespace(y)
     (mean, log_variance), tape = bound.encoder.forward(y)
@@ -76,7 +76,7 @@ def _slopes_of_block(bound, y, noise, spring, n_samples):
     decoded, decoder_tape = bound.decoder.forward(mean + spread * noise)
     costs, apart = bound.cost(y, decoded), divergence(mean, log_variance)
     dz, decoder = bound.decoder.vjp(decoder_tape, bound.cost.grad(y, decoded) / n_samples)
-    slopes = dz + spring * mean, 0.5 * dz * noise * spread + 0.5 * spring * (spread**2 - 1.0)
+    slopes = dz + kl_weight * mean, 0.5 * dz * noise * spread + 0.5 * kl_weight * (spread**2 - 1.0)
     parts = {
         "encoder": bound.encoder.vjp(tape, slopes),
         "decoder": decoder,

@@ -48,7 +48,7 @@ class LinearModel(LatentVariableModel):
     def _warn_about_first_batch(self, X):
         if isinstance(self.lmbda, str) and not self._rows(X).summary().largest:
             warn_user(
-                f"The first batch is all zeros, so lmbda={self.lmbda!r} has no scale to go by: it stays "
+                f"The first batch is all zeros, so lmbda={self.lmbda!r} has no scale to be derived from: it stays "
                 f"{self.lmbda_:.3g} for the whole stream."
             )
 
