@@ -23,6 +23,7 @@ from skrlv.learning import (
     worst_reconstructed,
 )
 from skrlv.models.base import ROWS_PER_STEP, rows_per_step
+from skrlv.models.frozen import warn_of_frozen
 from skrlv.models.validation import resolved_tol
 from skrlv.sparse_coding import SparseCoder
 
@@ -203,6 +204,7 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
     def _validated(self, X, reset=False):
         if not reset:
             check_is_fitted(self)
+            warn_of_frozen(self)
         X = _as_matrix(X)
         if reset:
             self.n_features_in_ = X.shape[1]

@@ -34,6 +34,7 @@ from skrlv.regularizers import StandardNormal
 ACTIVE = 0.01  # variance of its means from which an entry of the code says something
 _MODULE = HasMethods(["state_dict", "named_parameters"])
 
+_FROZEN = ("n_components", "hidden_layer_sizes", "activation", "likelihood", "scale", "beta", "learn_variance")
 _CONSTRAINTS = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -242,6 +243,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         """The bound that learning starts from."""
         self._seed = int(rng.randint(MAX_SEED))
         self.lmbda_ = float(self.beta)
+        self._at_fit = {name: getattr(self, name) for name in _FROZEN}
         self._shape = BoundShape(
             self.likelihood, self.activation, bool(self.learn_variance), int(self.n_components), self.lmbda_,
             *(mean_and_scale(X) if self.likelihood == "gaussian" else (None, 1.0)),

@@ -293,6 +293,13 @@ def test_lmbda_set_after_fit_is_not_ignored_in_silence(model):
 
 
 @quietly
+def test_beta_set_after_fit_is_not_ignored_in_silence():
+    model = seeded(VariationalAutoencoder(2, hidden_layer_sizes=(4,), max_iter=1)).fit(X[:60]).set_params(beta=2.0)
+    with one_warning(UserWarning, "beta"):
+        model.transform(X[:60])
+
+
+@quietly
 @pytest.mark.parametrize("change", [{"positive": True}, {"n_components": 9}, {"l2": 0.5}], ids=str)
 def test_what_shapes_a_model_set_after_fit_is_not_ignored_in_silence(change):
     model = seeded(DENSE[0], max_iter=1).fit(X[:60]).set_params(**change)

@@ -17,6 +17,7 @@ from skrlv._rows import Rows
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread, row_blocks
 from skrlv.inference import gather
 from skrlv.learning import LearningState
+from skrlv.models.frozen import warn_of_frozen
 from skrlv.models.progress import Progress
 from skrlv.models.validation import check_codes, refuse_extremes_for, refuse_overflow, rows_of
 from skrlv.models.warning import warn_unless_converged, warn_user
@@ -355,6 +356,7 @@ class LatentVariableModel(
     def _validated(self, X, reset=False):
         if not reset:
             check_is_fitted(self)
+            warn_of_frozen(self)
         if isinstance(X, Rows):  # of a model that holds this one
             return X
         X = rows_of(self, X, reset)

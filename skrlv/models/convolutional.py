@@ -14,6 +14,7 @@ from skrlv.decoders import ConvolutionalDictionary, MaskedDecoder
 from skrlv.inference import fista_restart, gather, tiled_descent
 from skrlv.learning import learn_kernels, unit_rows
 from skrlv.models.base import batches_of
+from skrlv.models.frozen import warn_of_frozen
 from skrlv.models.linear import LinearModel
 from skrlv.models.signals import (
     SignalLayout,
@@ -85,7 +86,7 @@ class ConvolutionalModel(LinearModel):
             layout = SignalLayout(self._n_axes, self._kernel_size, self.signal_shape)
         else:
             check_is_fitted(self)
-            self._warn_of_frozen()
+            warn_of_frozen(self)
             layout = self._layout
             layout.refuse_one_signal(X)
         X = listed(X)

@@ -88,22 +88,6 @@ class LinearModel(LatentVariableModel):
         if self._has_encoder:
             self._encoder = packed(energy.encoder.mapped(lambda value: to_numpy(value).astype(dtype)))
 
-    def _validated(self, X, reset=False):
-        X = super()._validated(X, reset)
-        if not reset:
-            self._warn_of_frozen()
-        return X
-
-    def _warn_of_frozen(self):
-        """Warn, once, of parameters that were set after `fit` and have no effect."""
-        now = {name: getattr(self, name) for name in self._at_fit}
-        changed = [
-            name for name, value in now.items() if value is not self._at_fit[name] and value != self._at_fit[name]
-        ]
-        if changed:
-            self._at_fit = now
-            warn_user(f"{', '.join(changed)} changed since fit, which has no effect on a fitted model: call fit again.")
-
     def reorder(self, order=None):
         """Put the atoms in another order, with all that was learned about them, so that a stream can go on.
 
