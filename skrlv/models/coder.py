@@ -6,7 +6,7 @@ import numpy as np
 
 from skrlv._arrays import to_numpy
 from skrlv._rows import sample_rows
-from skrlv._threads import dense, one_blas_thread
+from skrlv._threads import dense
 from skrlv.decoders import Dictionary
 from skrlv.inference import Solution, blockwise, joined, useful_range
 from skrlv.learning import Alternation
@@ -104,8 +104,7 @@ class Coder(DictionaryModel):
         used = np.count_nonzero(self._infer_rows(energy, sample).z, axis=1)
         if np.mean(used == 0) > 0.9:
             return "zero"
-        with one_blas_thread():
-            rank = min(self.n_components_, np.linalg.matrix_rank(sample))
+        rank = min(self.n_components_, np.linalg.matrix_rank(sample))
         few_rows = len(sample) <= rank  # their rank says nothing about the data
         if _is_sparse(energy) and rank >= 10 and not few_rows and np.median(used) >= 0.9 * rank:
             return "dense"
