@@ -1,6 +1,6 @@
 r"""The bound that a variational autoencoder minimises.
 
-Its D is not a penalty on the code but the distribution that codes are drawn from, so the bound is not an `Energy`.
+It has no term D: the encoder returns the distribution that codes are drawn from. So the bound is not an `Energy`.
 
 References
 ----------
@@ -18,7 +18,7 @@ from skrlv.costs import Cost, CrossEntropy, GaussianError
 from skrlv.decoders import Network
 from skrlv.encoders import GaussianNetwork
 
-MIN_NOISE = 1e-3  # share of the scale of the data that learned noise does not fall below
+MIN_NOISE = 1e-3  # lower bound of learned noise, as a share of the scale of the data
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +72,10 @@ class VariationalBound:
         return xp.stack(weights)
 
     def gain_of_codes(self, y, rng):
-        """By how much the mean loss of these rows is below that of a code of zero for all of them, in nats."""
+        """The mean cost of a zero code for all of these rows, minus their mean loss, in nats."""
         zero = zeros((y.shape[0], self.encoder.n_components), like=y)
         noise = to_device_of(rng.standard_normal(zero.shape), y)
-        loss = 0.5 * (self.loss(y, noise) + self.loss(y, -noise))  # what is odd in the noise cancels
+        loss = 0.5 * (self.loss(y, noise) + self.loss(y, -noise))  # terms that are odd in the noise cancel
         return float((self.cost(y, self.decoder(zero)) - loss).mean())
 
     @property
@@ -89,7 +89,7 @@ class VariationalBound:
 
 
 class BoundShape(NamedTuple):
-    """What shapes a bound besides its learned arrays; plain, as fitted models keep it."""
+    """The settings of a bound besides its learned arrays, as plain values that a fitted model stores."""
 
     likelihood: str
     activation: str
@@ -97,23 +97,23 @@ class BoundShape(NamedTuple):
     n_components: int
     beta: float
     offset: Any  # mean row of the data, or None
-    unit: float  # their scale
+    unit: float  # scale of the data
 
     def bound(self, inward, outward, log_variance, place):
-        """Put a bound together from the layers of encoder and decoder, and the noise."""
+        """Build a bound from the layers of encoder and decoder, and the noise."""
         lowest = 2.0 * math.log(MIN_NOISE * self.unit)
         cost = GaussianError(log_variance, lowest) if self.likelihood == "gaussian" else CrossEntropy()
 
         def scaling(layers):
             if self.offset is None or not isinstance(layers, Layers):
-                return None  # a user's own module sees the data as they are
+                return None  # a user's own module is given the data without scaling
             return Scaling(place(self.offset), self.unit)
 
         encoder = GaussianNetwork(inward, self.n_components, self.learn_variance, scaling(inward))
         return VariationalBound(encoder, Network(outward, scaling(outward)), cost, self.beta)
 
     def unpacked(self, parameters, modules, log_variance, to_device, place):
-        """The bound again from what `packed` gave; log_variance is for noise that is not learned."""
+        """Rebuild the bound from the output of `packed`; log_variance is used if the noise is not learned."""
         parameters = {name: to_device(value) for name, value in parameters.items()}
         inward, outward = (
             modules[part](_of(part, parameters)["weights"])
@@ -125,7 +125,7 @@ class BoundShape(NamedTuple):
 
 
 def packed(bound):
-    """-> (the learned arrays on the host, by name; layers that are a user's own modules, by name)."""
+    """Return the learned arrays as NumPy arrays by name, and by name the layers that are a user's own modules."""
     layers = {"encoder": bound.encoder.layers, "decoder": bound.decoder.layers}
     modules = {name: value.without_weights() for name, value in layers.items() if not isinstance(value, Layers)}
     return {name: to_numpy(value) for name, value in bound.parameters.items()}, modules
@@ -144,7 +144,7 @@ def drawn(mean, log_variance, noise):
 
 
 def divergence(mean, log_variance):
-    r"""KL of each entry's posterior from N(0, 1), :math:`\frac12 (\sigma^2 + \mu^2 - 1 - \log \sigma^2)`."""
+    r"""KL divergence of each entry's posterior from N(0, 1), :math:`\frac12 (\sigma^2 + \mu^2 - 1 - \log \sigma^2)`."""
     return 0.5 * (namespace(mean).expm1(log_variance) - log_variance + mean**2)
 
 

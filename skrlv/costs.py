@@ -93,7 +93,7 @@ class GaussianError(Cost):
         :math:`\log \sigma^2`, for :math:`\sigma` in the unit of the data. A float is fixed; an array, in float64, is
         learned.
     lowest : float, default=-inf
-        Lower bound of a learned log variance; the likelihood of data that are fitted exactly is unbounded.
+        Lower bound of a learned log variance; without it the likelihood of data that are fitted exactly is unbounded.
     """
 
     log_variance: Any
@@ -129,6 +129,6 @@ class GaussianError(Cost):
         if not self.parameters:
             return {}
         xp, n_entries = namespace(costs), math.prod(a.shape[1:])
-        # the gradient of 1/2 |a - b|^2 / sigma^2 in log sigma^2 is minus itself
+        # the gradient of 1/2 |a - b|^2 / sigma^2 in log sigma^2 is minus this term
         constant = 0.5 * n_entries * (math.log(2.0 * math.pi) + self.log_variance)
         return {"log_variance": xp.sum(0.5 * n_entries - (costs - constant))}

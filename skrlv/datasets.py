@@ -1,4 +1,4 @@
-"""Data to try models on. Only `fetch_mnist` may use the network."""
+"""Example data for the models. Only `fetch_mnist` may use the network."""
 
 import os
 from importlib.util import find_spec
@@ -21,11 +21,11 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT
     prefer_skip_nested_validation=True,
 )
 def load_natural_patches(n_patches=10000, patch_size=(12, 12), *, color=False, random_state=None):
-    """Random patches of the two photographs that come with scikit-learn. Needs pillow, from the extra [plot].
+    """Random patches of the two photographs that come with scikit-learn; this needs pillow, from the extra [plot].
 
     Photo and position are drawn uniformly for each patch, so patches may overlap. The photos, a temple in China and a
-    flower, are by the Flickr users danielbuechele and vultilion, under the licence CC BY 2.0; name them if you show
-    patches.
+    flower, are by the Flickr users danielbuechele and vultilion, under the licence CC BY 2.0; credit these authors if
+    you show patches.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def make_sparse_signals(
     snr_db : float or None, default=None
         Signal-to-noise ratio over all signals, 20 log10(norm of signals / norm of noise), in dB; None adds no noise.
     positive : bool, default=False
-        Whether codes are non-negative; their values are then magnitudes of normal ones. Atoms have both signs.
+        Whether codes are non-negative; their values are then magnitudes of normal numbers. Atoms have both signs.
     random_state : int, RandomState instance or None, default=None
         Draws atoms, codes and noise.
 
@@ -176,10 +176,10 @@ def make_sparse_signals(
 def fetch_mnist(*, data_home=None):
     """The handwritten digits of MNIST, from a local file or else from openml.org.
 
-    The file is ``mnist.npz``, or the first ``mnist*.npz``, in ``data_home``; by default in the folder that the
-    environment variable ``SKRLV_DATA`` names, or else in scikit-learn's data folder. It holds bytes: either ``X`` and
-    ``y``, or ``x_train``, ``y_train``, ``x_test`` and ``y_test`` as Keras stores them. If there is none, the digits
-    are downloaded from OpenML and kept in that folder as ``mnist.npz``.
+    The file is ``mnist.npz``, or the first ``mnist*.npz``, in ``data_home``. By default this is the folder named by the
+    environment variable ``SKRLV_DATA``, or else scikit-learn's data folder. The file contains arrays of bytes: either
+    ``X`` and ``y``, or ``x_train``, ``y_train``, ``x_test`` and ``y_test`` as Keras stores them. If there is no such
+    file, the digits are downloaded from OpenML and stored in that folder as ``mnist.npz``.
 
     Parameters
     ----------
@@ -198,11 +198,11 @@ def fetch_mnist(*, data_home=None):
     OSError
         If there is no file and openml.org cannot be reached.
     ValueError
-        If the file does not hold such arrays.
+        If the file does not contain such arrays.
 
     See Also
     --------
-    load_handwritten_digits : Never downloads.
+    load_handwritten_digits : Reads a local file only, and never downloads.
 
     Examples
     --------
@@ -219,7 +219,7 @@ def fetch_mnist(*, data_home=None):
 def load_handwritten_digits():
     """MNIST if there is a local file, otherwise the small digits that come with scikit-learn; never downloads.
 
-    The file is one that `fetch_mnist` finds or has kept.
+    The file is one that `fetch_mnist` finds, or has stored.
 
     Returns
     -------
@@ -264,8 +264,9 @@ def _downloaded(folder):
         return unfinished.replace(file)
     except OSError as error:
         raise OSError(
-            f"MNIST is neither in {folder}, as mnist*.npz, nor could it be fetched from openml.org and kept there "
-            f"({error}). Name a folder that has the file by data_home= or by the environment variable SKRLV_DATA."
+            f"MNIST is neither in {folder}, as mnist*.npz, nor could it be fetched from openml.org and stored there "
+            f"({error}). Pass a folder that contains the file as data_home=, or name it in the environment variable "
+            "SKRLV_DATA."
         ) from error
 
 

@@ -11,7 +11,7 @@ from skrlv._arrays import aligned, as_kernel_takes, double, is_numpy, namespace,
 from skrlv._convolution import AXES, boxed, convolve, correlate, grid, positions, spectra, tap_products
 from skrlv._layers import Scaling
 
-MOST_DENSE = 0.01  # share of non-zeros up to which adding up single kernels is fastest, as measured
+MOST_DENSE = 0.01  # measured: up to this share of non-zeros it is fastest to add up single kernels
 
 
 class Decoder(ABC):
@@ -66,9 +66,9 @@ class LinearDecoder(Decoder):
 
 
 class SumOfAtoms(LinearDecoder):
-    """A linear decoder whose atoms can be learned: each may be written as one row."""
+    """A linear decoder whose atoms can be learned; each atom can be written as one row."""
 
-    atoms: Any  # (n_components, ...), as the decoder has them
+    atoms: Any  # (n_components, ...), in the shape that the decoder uses
 
     @property
     @abstractmethod
@@ -156,7 +156,8 @@ class ConvolutionalDictionary(SumOfAtoms):
     kernels : array of shape (n_components, \*kernel_size, n_channels)
         The kernels K, with one or more spatial axes.
     spatial_shape : tuple of int
-        Size of the signals along these axes. A map of codes has spatial - kernel + 1 positions, where a kernel fits.
+        Size of the signals along these axes. A map of codes has spatial - kernel + 1 positions, at which a kernel
+        fits.
     """
 
     kernels: Any
@@ -167,13 +168,13 @@ class ConvolutionalDictionary(SumOfAtoms):
         if len(kernel) != len(self.spatial_shape) or any(
             k > s for k, s in zip(kernel, self.spatial_shape, strict=True)
         ):
-            raise ValueError(f"Kernels of {kernel} do not fit into signals of {tuple(self.spatial_shape)}.")
+            raise ValueError(f"Kernels of size {kernel} do not fit into signals of size {tuple(self.spatial_shape)}.")
 
     def check(self, y):
         if y.ndim != self.kernels.ndim:
             raise ValueError(
                 f"Signals of shape {tuple(y.shape)} have {y.ndim} axes, but need {self.kernels.ndim}: samples, "
-                "positions and channels. Where there is but one channel, append its axis: y[..., None]."
+                "positions and channels. If there is only one channel, append its axis: y[..., None]."
             )
 
     def __call__(self, z):
@@ -224,7 +225,7 @@ class MaskedDecoder(LinearDecoder):
     ----------
     decoder : LinearDecoder
         Dec'.
-    mask : array, of the shape of the data or, with one sample, for all of them
+    mask : array of the shape of the data, or of one sample, (1, ...), for all of them
         1 for observed entries, 0 for missing ones; missing data must be set to 0.
     """
 

@@ -15,13 +15,13 @@ from skrlv.encoders import Encoder
 from skrlv.regularizers import Regularizer
 
 MOST_ATOMS_OF_A_CHEAP_GRAM = 2048
-ATOMS_PER_ROW = 128  # about where a Gram matrix and a search among few atoms for each row take as long, as measured
+ATOMS_PER_ROW = 128  # measured: about here a Gram matrix takes as long as a search among few atoms for each row
 
 _SQUARED_ERROR = SquaredError()
 
 
 class Quadratic(NamedTuple):
-    """The smooth part as h - q.z + 1/2 z.G z; a solver that has these three needs no data."""
+    """The smooth part as h - q.z + 1/2 z.G z; a solver that is given these three terms needs no data."""
 
     gram: Any  # (n_components, n_components): G
     correlations: Any  # (n_samples, n_components): q
@@ -78,7 +78,7 @@ class Energy:
         return landscape.on_gram() if self.has_gram and self.decoder.gram_pays else landscape
 
     def for_rows(self, n_samples):
-        """The same energy, for so many rows in all: it decides whether the Gram matrix is formed."""
+        """The same energy for data of n_samples rows in all; this decides whether the Gram matrix is formed."""
         shape = self.decoder.atoms.shape if isinstance(self.decoder, Dictionary) else (0,)
         few = shape[0] > MOST_ATOMS_OF_A_CHEAP_GRAM and shape[0] >= ATOMS_PER_ROW * n_samples
         return self if few == self.few_rows else replace(self, few_rows=few)
@@ -126,7 +126,7 @@ class Energy:
 
 
 class Landscape(ABC):
-    """E(y, .) for a block of rows: the only input of an inference method besides its start."""
+    """E(y, .) for a block of rows: the only input of an inference method besides the initial codes."""
 
     energy: Energy
 
@@ -166,7 +166,7 @@ class Landscape(ABC):
 
     @abstractmethod
     def on_gram(self):
-        """The landscape with gradients through the Gram matrix, which is computed once for all of them."""
+        """The landscape with gradients through the Gram matrix, which is computed only once."""
 
     @abstractmethod
     def at(self, lmbda):
@@ -178,7 +178,7 @@ class Landscape(ABC):
 
 
 def _penalty(lmbda, value):
-    """lmbda R per sample; a code that R forbids costs infinity at lmbda = 0 too, although the product is NaN."""
+    """lmbda R per sample; infinite for a code that R forbids, also at lmbda = 0, where the product would be NaN."""
     if lmbda:
         return lmbda * value
     xp = namespace(value)
@@ -206,7 +206,7 @@ class DecoderLandscape(Landscape):
 
     def _slope_of_cost(self, z):
         decoder, cost = self.energy.decoder, self.energy.cost
-        if isinstance(decoder, LinearDecoder):  # the gradient in z alone costs half of vjp
+        if isinstance(decoder, LinearDecoder):  # the gradient in z alone takes half the time of vjp
             return decoder.adjoint(cost.grad(self.y, decoder(z)))
         decoded, tape = decoder.forward(z)
         return decoder.vjp(tape, cost.grad(self.y, decoded))[0]
@@ -248,7 +248,7 @@ class DecoderLandscape(Landscape):
 class GramLandscape(Landscape):
     """A landscape with gradients through the Gram matrix, if that is cheaper.
 
-    Energies are still those of the decoded code: h - q.z + 1/2 z.G z is a small difference of large terms.
+    Energies are still computed from the decoded code, since h - q.z + 1/2 z.G z is a small difference of large terms.
     """
 
     energy: Energy

@@ -1,4 +1,4 @@
-"""Certificates of codes, and the useful range of lmbda for given data."""
+"""The duality gap of codes, and the useful range of lmbda for given data."""
 
 from numbers import Integral
 
@@ -41,7 +41,7 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
     Returns
     -------
     array of shape (n_samples,)
-        gap / max(min(energy, h), 1e-3 h) with h = 1/2 norm(x)^2, float64: the unit of ``code_tol``.
+        gap / max(min(energy, h), 1e-3 h) with h = 1/2 norm(x)^2, float64; ``code_tol`` has the same unit.
 
     Raises
     ------
@@ -50,12 +50,12 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
 
     Notes
     -----
-    The gap is relative to the energy of the code, but to no more than h, the energy of the code zero: otherwise a code
-    that is far too large would have a gap of about one.
+    The gap is relative to the energy of the code, or to the energy h of the zero code if that is smaller; otherwise a
+    code that is far too large would have a gap of about one.
 
-    Unpenalised atoms (all at ``lmbda=0``, else those of weight 0) give no dual bound. For them the largest residual of
-    their normal equations is added, :math:`|c_j| / \|d_j\| \cdot \|x\|`, which is zero only at the minimum but does
-    not bound the distance to it.
+    There is no dual bound for unpenalised atoms (all atoms at ``lmbda=0``, otherwise those of weight 0). For these the
+    largest residual of the normal equations, :math:`|c_j| / \|d_j\| \cdot \|x\|`, is added to the gap; it is zero
+    only at the minimum, but does not bound the distance to it.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def lmbda_max(X, dictionary):
     Returns
     -------
     array of shape (n_samples,)
-        In the unit of X times that of the atoms, of the dtype of X.
+        Values of lmbda, in the unit of X times the unit of the atoms, of the dtype of X.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def lmbda_grid(X, dictionary, n=10):
     Raises
     ------
     ValueError
-        If every sample is orthogonal to every atom: no lmbda gives a code then.
+        If every sample is orthogonal to every atom, so that every code is zero at any lmbda.
 
     Examples
     --------

@@ -1,10 +1,10 @@
-"""Pictures of learned models. Needs matplotlib, the extra [plot]."""
+"""Pictures of learned models. They need matplotlib, from the extra [plot]."""
 
 import numpy as np
 
 
 def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
-    """Draw atoms, or kernels, as tiled pictures: mid-grey is zero, and each is scaled by its own largest entry.
+    """Draw atoms, or kernels, as tiled pictures; zero is mid-grey, and each atom is scaled by its largest magnitude.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
     Raises
     ------
     ValueError
-        If an atom is not a picture of that shape, or of one or three channels.
+        If atoms do not have the shape of pictures with one or three channels, or not the given ``image_shape``.
 
     Examples
     --------
@@ -51,7 +51,8 @@ def plot_balls(mean, variance, labels=None, *, ax=None):
     Parameters
     ----------
     mean, variance : array-like of shape (n_samples, 2)
-        Of each posterior, as from ``VariationalAutoencoder.posterior``; a few hundred of them stay legible.
+        Means and variances of the posteriors, as from ``VariationalAutoencoder.posterior``. The picture stays legible
+        for a few hundred posteriors.
     labels : array-like of int of shape (n_samples,) or None, default=None
         Classes, which are shown as colours; None draws all in one colour.
     ax : matplotlib.axes.Axes or None, default=None
@@ -111,7 +112,7 @@ def _pictures(atoms, image_shape):
 
 
 def _tiled(pictures, n_columns):
-    """The pictures side by side on one sheet, NaN between them, each within -1 .. 1."""
+    """The pictures side by side on one sheet, with NaN between them, each scaled to -1..1."""
     n, height, width, n_channels = pictures.shape
     n_columns = n_columns or int(np.ceil(np.sqrt(n)))
     sheet = np.full((-(-n // n_columns) * (height + 1) + 1, n_columns * (width + 1) + 1, n_channels), np.nan)

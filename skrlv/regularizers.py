@@ -34,7 +34,7 @@ class Regularizer(ABC):
 
     @property
     def merges(self) -> bool:
-        """Whether two entries can be replaced by their sum, on one of them, without a larger penalty."""
+        """Whether two entries of a code can be replaced by one entry, their sum, without a larger penalty."""
         return False
 
     @abstractmethod
@@ -47,7 +47,7 @@ class Regularizer(ABC):
 
     def slope(self, z):
         """A subgradient of R, an array of the shape of z; the subgradient of abs(z) at 0 is taken to be 0."""
-        raise TypeError(f"{type(self).__name__} has no slope.")
+        raise TypeError(f"{type(self).__name__} does not implement slope.")
 
 
 class LassoFamily(Regularizer):
@@ -242,7 +242,7 @@ def _checked_weights(weights):
 
 
 def _indicator(z, positive):
-    """The indicator of what codes are allowed: 0 per sample, or infinity if an entry must not be negative but is."""
+    """The indicator of allowed codes: 0 per sample, or infinity if an entry is negative although it must not be."""
     if not positive:
         return 0.0
     xp = namespace(z)
@@ -256,28 +256,28 @@ def _length(groups):
 
 
 def check_regularizer(regularizer, n_components, like=None):
-    """Refuse a regularizer whose value or prox cannot be right, on a few ordinary codes.
+    """Test the value and the prox of a regularizer on a few ordinary codes, and refuse a wrong one.
 
     Parameters
     ----------
     regularizer : Regularizer
-        Its value and prox are called.
+        The regularizer to test; its value and prox are called.
     n_components : int
         Number of entries of a code.
     like : array or None, default=None
-        Codes are in its library and dtype, and on its device; None is NumPy in float64.
+        The codes have its library, dtype and device; None is NumPy in float64.
 
     Raises
     ------
     TypeError
-        If it is no `Regularizer`, or value or prox are no arrays.
+        If it is not a `Regularizer`, or its value or prox is not an array.
     ValueError
-        If the value is not one number per sample or is NaN, or if prox changes the shape or writes into its argument,
-        gives NaN or infinite codes or codes that the value forbids, or if a row depends on the others.
+        If the value is not one number per sample, or is NaN or minus infinity; if prox changes the shape, writes into
+        its argument, or returns codes that are not finite or whose value is infinite; or if a row depends on others.
     """
     if not isinstance(regularizer, Regularizer):
         raise TypeError(f"regularizer={regularizer!r} must be an instance of skrlv.regularizers.Regularizer.")
-    n_samples = 3 if n_components != 3 else 4  # an axis that is mistaken for another has another length
+    n_samples = 3 if n_components != 3 else 4  # different lengths, so that a wrong axis changes the shape
     rows = 2.0 * np.cos(np.arange(n_samples * n_components, dtype=np.float64)).reshape(n_samples, n_components)
     rows[0] = 0.0
     like = rows if like is None else like
@@ -325,7 +325,7 @@ def _check_rows_are_independent(regularizer, what, function, rows, like, found):
 
 
 def _called(regularizer, what, function, rows, like):
-    """The function of a copy of the rows, as a NumPy array in float64."""
+    """The function, called on a copy of the rows; as a NumPy array in float64."""
     given = to_device_of(rows.copy(), like)
     before = to_numpy(given).copy()
     found = function(given)

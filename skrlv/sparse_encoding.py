@@ -1,4 +1,4 @@
-"""Exact sparse codes on given atoms: at one lmbda, to a target, or along a path."""
+"""Exact sparse codes on given atoms: at one lmbda, for a number of non-zeros or an error, or along a path of lmbda."""
 
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -41,8 +41,8 @@ from skrlv.models.validation import (
 from skrlv.models.warning import warn_unless_converged, warn_user
 
 _REMEDY = "Raise code_tol; if atoms are nearly linearly dependent, raise lmbda or l2."
-_CODES_PER_BLOCK = 4096  # of a path: rows x lmbdas
-_ROUNDING = {"f": 1e-6, "d": 1e-8}  # of a relative error, the square root of the rounding of its square
+_CODES_PER_BLOCK = 4096  # rows x lmbdas in a block of a path
+_ROUNDING = {"f": 1e-6, "d": 1e-8}  # of a relative error: the square root of the rounding of its square
 
 
 @validate_params(
@@ -76,9 +76,10 @@ def sparse_encode(
 
     .. math:: \min_z \tfrac12 \|x - zD\|_2^2 + \lambda \sum_j w_j |z_j| + \tfrac{l_2}{2} \|z\|_2^2
 
-    With ``n_nonzero`` or ``max_error`` every row has a lmbda of its own. It decreases from the smallest value at which
-    the code is zero, and the code follows its exact path, until the first of the targets, or ``lmbda``, is met. The
-    path ends early if atoms are so nearly linearly dependent that rounding hides the rest of it.
+    With the targets ``n_nonzero`` and ``max_error`` every row has its own lmbda. This lmbda decreases from the smallest
+    value at which the code is zero, while the code follows its exact path, until the first of the targets, or
+    ``lmbda``, is reached. A path ends early if the atoms are so close to linearly dependent that rounding errors
+    dominate the rest of it.
 
     Parameters
     ----------
@@ -87,18 +88,18 @@ def sparse_encode(
     dictionary : array-like of shape (n_components, n_features)
         Atoms, one per row, used as they are.
     lmbda : float or None, default=None
-        Weight of the L1 term, >= 0; in the unit of X for unit-norm atoms. Zero is least squares. None needs a target,
-        and is then zero.
+        Weight of the L1 term, >= 0; in the unit of X for unit-norm atoms. Zero means least squares. None needs a
+        target, and then means zero.
     n_nonzero : int or None, default=None
-        Maximum number of non-zeros of a row, >= 1: its code is the one at the smallest lmbda before one more atom
-        joins. A row has fewer if tied atoms would join together (rows of equal entries on unit vectors), or if its
-        path ends.
+        Maximum number of non-zeros of a row, >= 1. The code is the one at the smallest lmbda before one more atom would
+        enter. It has fewer non-zeros if tied atoms would enter at once (for example unit vectors as atoms, and a row of
+        equal entries), or if the path ends.
     max_error : float or None, default=None
-        Largest relative error :math:`\|x - zD\| / \|x\|` of a row, in [0, 1): its code is the one at the largest
-        lmbda with no larger error. Met to about 1e-8.
+        Largest relative error :math:`\|x - zD\| / \|x\|` of a row, in [0, 1). The code is the one at the largest lmbda
+        whose error is no larger than this. The error is accurate to about 1e-8.
     debias : bool, default=False
         Whether to refit the non-zeros of each row by least squares without any penalty (non-negative least squares
-        if ``positive``), which undoes the shrinkage. Targets are met before the refit.
+        if ``positive``), which undoes the shrinkage. Targets apply to the codes before the refit.
     positive : bool, default=False
         Whether codes are non-negative.
     l2 : float, default=0.0
@@ -109,9 +110,9 @@ def sparse_encode(
         Codes to start from; the result is the same within ``code_tol``. Cannot be combined with a target.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of a row, see `duality_gap`; "auto" is 1e-6 for float64 and 1e-4 for float32 data.
-        A tolerance below 1e-6 is met by float32 codes before they are rounded. Rounding leaves wider gaps if atoms are
-        nearly duplicates or rows are almost exactly reproduced; a warning counts such rows. With a target the gap is
-        computed at the row's own lmbda, before ``debias``.
+        float32 codes meet a tolerance below 1e-6 before they are rounded. Rounding leaves larger gaps if atoms are
+        nearly duplicates or rows are almost exactly reproduced; a warning states the number of such rows. With a target
+        the gap of a row is computed at its own lmbda, before ``debias``.
     n_jobs : int or None, default=None
         Number of threads; None is all cores of the process, or a joblib worker's share. The result does not
         depend on it.
@@ -121,21 +122,21 @@ def sparse_encode(
     Returns
     -------
     array or CSR matrix of shape (n_samples, n_components)
-        Codes, of the dtype of X; sparse ones are a CSR array if X is a sparse array.
+        Codes, of the dtype of X. Sparse codes are a CSR array if X is a sparse array.
 
     Raises
     ------
     ValueError
-        If shapes disagree, entries are not finite, all atoms are zero, or a weight is negative. If neither lmbda nor a
-        target is given, or a target is combined with ``init`` or with a weight of zero.
+        If shapes disagree, entries are not finite, all atoms are zero, or a weight is negative; if neither lmbda nor a
+        target is given; or if a target is combined with ``init`` or with a weight of zero.
 
     Warns
     -----
     ConvergenceWarning
         Once, if rows did not reach ``code_tol``.
     UserWarning
-        Once, if rows end above ``max_error`` although neither ``n_nonzero`` nor ``lmbda`` stopped them: the atoms do
-        not span them, or rounding hides the rest of their paths.
+        Once, if rows end above ``max_error`` although neither ``n_nonzero`` nor ``lmbda`` ended their paths. Either the
+        atoms do not span these rows, or rounding errors dominate the rest of their paths.
 
     See Also
     --------
@@ -182,7 +183,7 @@ def sparse_encode(
 
 
 def _check_combination(lmbda, init, to_target):
-    """Refuse arguments that do not go together."""
+    """Refuse arguments that cannot be combined."""
     if lmbda is None and not to_target:
         raise ValueError("Pass at least one of lmbda, n_nonzero and max_error.")
     if init is not None and to_target:
@@ -190,7 +191,7 @@ def _check_combination(lmbda, init, to_target):
 
 
 def _check_all_penalised(energy):
-    """Refuse weights of zero, for which no lmbda gives a code of zero to start from."""
+    """Refuse weights of zero: no lmbda then makes the code zero, so that a path has no start."""
     if not energy.regularizer.thresholds(1.0, len(energy.decoder.atoms)).all():
         raise ValueError("weights has zeros, but n_nonzero and max_error need a penalty on every atom.")
 
@@ -219,7 +220,7 @@ class _Block:
         return self.energy.given(_double(self.x)).on_gram()
 
     def least_angle(self, **targets):
-        """-> (the `Solution` at a lmbda of each row's own, in float64; these lmbdas)."""
+        """Return the `Solution` with a lmbda for each row, in float64, and these lmbdas."""
         if self.energy.few_rows:
             return working_set_least_angle(self.energy, _double(self.x), **targets)
         return least_angle(self.landscape, **targets)
@@ -231,7 +232,7 @@ class _Block:
         return gaps_at(self.landscape, z, lmbdas)
 
     def debiased(self, z):
-        """The non-zeros of codes by least squares without any penalty, in float64."""
+        """The codes with their non-zeros refitted by least squares without any penalty, in float64."""
         if self.energy.few_rows:
             return working_set_debiased(self.energy, self.x, z)
         return debiased(self.landscape, _double(z))
@@ -243,7 +244,7 @@ def _at_lmbda(block, *, tol):
 
 
 def _to_target(block, *, n_nonzero, max_error, tol, missed):
-    """The `Solution` of a block; appends to ``missed`` the errors of rows that only the atoms keep above max_error."""
+    """The `Solution` of a block; appends to ``missed`` the errors of rows that these atoms keep above max_error."""
     x, lmbda = block.x, block.energy.lmbda
     solution, lmbdas = block.least_angle(
         n_nonzero=n_nonzero, max_error=max_error or 0.0, tol=before_rounding(tol, x.dtype)
@@ -290,13 +291,13 @@ def lmbda_path(
     n_jobs=None,
     sparse_output=False,
 ):
-    r"""Exact sparse codes at many lmbdas, in little more time than the smallest takes alone.
+    r"""Exact sparse codes at many lmbdas, by following the path of each row once.
 
     .. math:: \min_z \tfrac12 \|x - zD\|_2^2 + \lambda_i \sum_j w_j |z_j| + \tfrac{l_2}{2} \|z\|_2^2,
         \qquad \lambda_1 \ge \lambda_2 \ge \dots
 
     Between breakpoints the minimum is linear in lmbda. The path of a row is therefore followed once, from the lmbda at
-    which its code is zero down to the smallest, and passes the codes at all of them.
+    which its code is zero down to the smallest lmbda, and contains the codes at all of them.
 
     Parameters
     ----------
@@ -311,8 +312,8 @@ def lmbda_path(
     l2 : float, default=0.0
         Weight of the squared term, >= 0.
     weights : array-like of shape (n_components,) or None, default=None
-        One factor w_j >= 0 on lmbda per atom. With a weight of 0 there is no such path: each code is then the start
-        for the next, which takes longer.
+        One factor w_j >= 0 on lmbda per atom. With a weight of 0 there is no such path; the code at each lmbda is then
+        the start of the search at the next lmbda, which takes longer.
     code_tol : float or "auto", default="auto"
         Largest relative duality gap of any code, as in `sparse_encode`.
     n_jobs : int or None, default=None
@@ -388,7 +389,7 @@ def lmbda_path(
 
 
 class _PathRecord:
-    """The codes of all rows at each lmbda and their measurements, filled in a block of rows at a time."""
+    """The codes of all rows at each lmbda, with their energies, densities and errors, stored block by block."""
 
     def __init__(self, energy, lmbdas, X, sparse_output):
         self._energy, self._lmbdas, self._sparse_output = energy, lmbdas, sparse_output
@@ -398,7 +399,7 @@ class _PathRecord:
         self._counts, self._energies, self._errors = np.empty(shape), np.empty(shape), np.empty(shape)
 
     def add(self, i, rows, x, solution):
-        """Put in the solution of the rows x at the i-th lmbda."""
+        """Store the solution of the rows x at the i-th lmbda."""
         sums = summarize(self._energy, x, solution.z)
         self._counts[i, rows] = sums.counts
         self._energies[i, rows] = sums.energies(self._lmbdas[i], self._energy.encoder_weight)
@@ -406,7 +407,7 @@ class _PathRecord:
         self._solutions[i].add(rows, solution._replace(z=stored(solution.z, self._sparse_output)))
 
     def gathered(self):
-        """-> (the `LmbdaPath`, the `Solution` of all searches, without codes)."""
+        """Return the `LmbdaPath`, and the `Solution` of all searches without codes."""
         solutions = [part.solution() for part in self._solutions]
         codes = [solution.z for solution in solutions] if self._sparse_output else self._codes
         densities = self._counts.sum(axis=1) / (self._counts.shape[1] * len(self._energy.decoder.atoms))

@@ -1,4 +1,4 @@
-"""A user's own torch modules as encoders, and as layers of networks. Needs torch, the extra [torch]."""
+"""A user's own torch modules as encoders, and as layers of networks. They need torch, from the extra [torch]."""
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -21,11 +21,11 @@ class _LearnedModule:
         return {"weights": self.weights}
 
     def without_weights(self):
-        """What makes the same of other weights."""
+        """A function that takes weights, and returns the same object with these weights."""
         return partial(type(self), self.module)  # type: ignore[call-arg]
 
     def to_module(self):
-        """A copy of the module with the weights in it."""
+        """A copy of the module with the learned weights."""
         module = deepcopy(self.module).to(self.weights.device)
         torch.nn.utils.vector_to_parameters(self.weights.clone(), _learned(module).values())
         return module
@@ -51,7 +51,7 @@ class ModuleLayers(_LearnedModule):
     Parameters
     ----------
     module : torch.nn.Module
-        Rows (n_samples, n_in) -> (n_samples, n_out), or a tuple of its groups of columns. It is not changed.
+        Maps rows (n_samples, n_in) to (n_samples, n_out), or to a tuple of groups of these columns. It is not changed.
     weights : tensor of shape (n_weights,)
         The learned parameters, concatenated in the order of ``module.parameters()``.
     """
@@ -89,7 +89,7 @@ class ModuleLayers(_LearnedModule):
         return at_x, {"weights": at_weights}
 
     def gradients(self, tape, slope):
-        """The gradients of `vjp` in the parameters alone."""
+        """The gradients of `vjp` with respect to the parameters alone."""
         weights, _, out = tape
         return {"weights": torch.autograd.grad(out, weights, slope, retain_graph=True)[0]}
 
@@ -114,7 +114,7 @@ class ModuleEncoder(_LearnedModule, Encoder):
     Parameters
     ----------
     module : torch.nn.Module
-        Rows (n_samples, n_features) -> codes (n_samples, n_components). It is not changed.
+        Maps rows (n_samples, n_features) to codes (n_samples, n_components). It is not changed.
     weights : tensor of shape (n_weights,)
         The learned parameters, concatenated in the order of ``module.parameters()``.
     positive : bool, default=False
@@ -155,7 +155,7 @@ class ModuleEncoder(_LearnedModule, Encoder):
 
 
 def _skeleton(module, like, name):
-    """-> (a copy of the module to run, its learned parameters as a vector), in the dtype of ``like``."""
+    """Return a copy of the module to run, and its learned parameters as a vector, both in the dtype of ``like``."""
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"{name}={module!r} must be an instance of torch.nn.Module, not its class.")
     if not _learned(module):
@@ -166,7 +166,7 @@ def _skeleton(module, like, name):
 
 
 def _check(held, x, shape, name):
-    """Refuse a module whose output for x is not finite, of that shape, and a function of its parameters."""
+    """Refuse a module whose output for x is not finite, has another shape, or does not depend on its parameters."""
     what = "codes" if name == "encoder" else "data"
     try:
         out = held._run(held.weights.detach().requires_grad_(), x)

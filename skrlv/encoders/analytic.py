@@ -23,7 +23,7 @@ def analytic_weights(atoms):
     Parameters
     ----------
     atoms : array of shape (n_components, n_features)
-        The rows d_i, none zero.
+        The atoms d_i as rows; no atom may be zero.
 
     Returns
     -------
@@ -37,7 +37,8 @@ def analytic_weights(atoms):
 
     References
     ----------
-    Liu, Chen, Wang, Yin, ALISTA: Analytic Weights Are As Good As Learned Weights in LISTA, 2019, who iterate.
+    Liu, Chen, Wang, Yin, ALISTA: Analytic Weights Are As Good As Learned Weights in LISTA, 2019. They solve
+    the problem iteratively.
     """
     d = to_numpy(atoms).astype(np.float64)
     zero = np.flatnonzero(~d.any(axis=1))
@@ -91,7 +92,7 @@ class ALISTA(Encoder):
 
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False):
-        """Steps of one, or shorter if the atoms are coherent, and the thresholds of the L1 norm for these steps."""
+        """Layers with steps of one, or smaller if atoms are coherent, and the thresholds of the L1 norm for these."""
         atoms, analytic = decoder.atoms, analytic_weights(decoder.atoms)
         step = min(1.0, _MAX_STEP / np.linalg.norm(to_numpy(atoms @ analytic.T), 2))
         threshold = step * lmbda / float(to_numpy(decoder.squared_norms).mean())
@@ -111,7 +112,7 @@ class ALISTA(Encoder):
         return self.atoms @ self.analytic.T
 
     def forward(self, y, start=None):
-        """Run the layers; ``start`` is None or (codes of the first layers, how many these are)."""
+        """Run the layers; ``start`` is None, or the codes of the first layers and the number of these layers."""
         drive, tape = y @ self.analytic.T, []
         z, first = (zeros(drive.shape, like=drive), 0) if start is None else start
         k = drive.shape[-1]
@@ -173,7 +174,7 @@ class HyperLISTA(Encoder):
     factors : array of shape (3,)
         :math:`c \ge 0`.
     n_layers : int
-        Number of thresholdings less one, at least 0.
+        Number of thresholdings minus one, at least 0.
     positive : bool, default=False
         Whether codes are non-negative.
 
@@ -190,7 +191,7 @@ class HyperLISTA(Encoder):
 
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False):
-        """The initial factors of a search; lmbda is not used."""
+        """Layers with the initial factors of a search; lmbda is not used."""
         atoms = decoder.atoms
         factors = namespace(atoms).asarray([0.1, 0.01, 30.0], dtype=atoms.dtype, device=device(atoms))
         return cls(atoms, analytic_weights(atoms), factors, n_layers, positive)
@@ -270,7 +271,7 @@ def shrunk_but_largest(v, t, n_passed, positive):
     t : number or array of shape (n_samples, 1)
         Threshold.
     n_passed : array of shape (n_samples,)
-        Whole numbers from 0 to n_components; NaN counts as 0. Entries of equal magnitude pass together.
+        Whole numbers from 0 to n_components; NaN counts as 0. Entries of equal magnitude are treated alike.
     positive : bool
         Whether codes are non-negative.
 
@@ -279,7 +280,7 @@ def shrunk_but_largest(v, t, n_passed, positive):
     z : array of shape (n_samples, n_components)
         The code.
     shrunk : array of shape (n_samples, n_components)
-        1 at entries that were thresholded, 0 at those left as they were.
+        1 at entries that were thresholded, 0 at entries that were left as they were.
     """
     xp = namespace(v)
     thresholded = soft_threshold(v, t, positive)
@@ -287,14 +288,14 @@ def shrunk_but_largest(v, t, n_passed, positive):
     k = v.shape[-1]
     ranked = xp.sort(height, axis=-1)
     some = n_passed >= 1.0
-    wanted = xp.where(some, n_passed, full(n_passed.shape, 1.0, like=n_passed))  # NaN has no place in a row
+    wanted = xp.where(some, n_passed, full(n_passed.shape, 1.0, like=n_passed))  # NaN cannot be an index
     cut = xp.take_along_axis(ranked, (k - xp.astype(wanted, xp.int64))[:, None], axis=-1)
     through = (height >= cut) & some[:, None] & (height > t)
     return xp.where(through, v, thresholded), xp.astype(~through, v.dtype)
 
 
 def _log_of_ratio(a, b):
-    """log(a / b) for a, b >= 0, finite at 0 too."""
+    """log(a / b) for a, b >= 0, finite also at 0."""
     xp = namespace(a)
     tiny = xp.finfo(xp.float64).tiny
     return xp.astype(xp.log(xp.clip(double(a), min=tiny)) - xp.log(xp.clip(double(b), min=tiny)), a.dtype)

@@ -36,7 +36,7 @@ class ConvolutionalEncoder(Encoder):
 
     @classmethod
     def first_step(cls, decoder, data_unit):
-        """About the first step of ISTA without a threshold, for signals with a root mean square of ``data_unit``."""
+        """Approximate the first step of ISTA without a threshold, for signals of root mean square ``data_unit``."""
         kernels, rows = decoder.kernels, decoder.rows
         length = data_unit * rows.shape[1] ** 0.5
         numbers = (full(rows.shape[:1], value, like=rows) for value in (0.0, length / decoder.lipschitz))

@@ -32,18 +32,18 @@ class Encoder(ABC):
 
     @property
     def units(self) -> dict[str, tuple[int, int]]:
-        """The unit of each parameter: powers of the units of data and of codes; pure numbers may be left out."""
+        """The unit of each parameter as powers of the units of data and codes; those without a unit may be left out."""
         return {}
 
     @property
     def code_axes(self) -> dict[str, tuple[int, ...]]:
-        """The axes of each array that run over the entries of a code; empty where these cannot change places."""
+        """The axes of each array that run over the entries of a code; empty if these entries cannot be reordered."""
         return {}
 
     def reordered(self, order):
         """The same encoder, of NumPy arrays, for codes whose entries come in another order, given by their indices."""
         if not self.code_axes:
-            raise TypeError(f"The entries of the codes of {type(self).__name__} keep their order.")
+            raise TypeError(f"The entries of the codes of {type(self).__name__} cannot be reordered.")
         return replace(self, **{name: self.in_order(name, getattr(self, name), order) for name in self.code_axes})
 
     def in_order(self, name, values, order):

@@ -24,8 +24,8 @@ class GaussianNetwork(Encoder):
     Parameters
     ----------
     layers : Layers or ModuleLayers
-        From data (n_samples, n_features) to (n_samples, 2 n_components), the means and then v; to the means alone if
-        ``learn_variance`` is False.
+        Map data (n_samples, n_features) to (n_samples, 2 n_components), the means followed by v; if ``learn_variance``
+        is False, to the means alone.
     n_components : int
         Number of entries of a code.
     learn_variance : bool, default=True
@@ -48,7 +48,7 @@ class GaussianNetwork(Encoder):
         return (out[:, : self.n_components], MOST_LOG_VARIANCE * bounded), (tape, bounded)
 
     def vjp(self, tape, dz):
-        """Backward pass: gradients in mean and log variance, a pair -> {parameter name: gradient}."""
+        """Backward pass: pair of the gradients in mean and log variance -> {parameter name: gradient}."""
         (tape, bounded), (slope, at_log_variance) = tape, dz
         if bounded is not None:
             slope = namespace(slope).concat([slope, at_log_variance * (1.0 - bounded**2)], axis=1)

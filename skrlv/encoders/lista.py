@@ -41,7 +41,7 @@ class LISTA(Encoder):
 
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False, tied=True):
-        r"""n_layers + 1 steps of ISTA from zero: :math:`W = D / L, S = I - D D^T / L, \theta = \lambda / L`."""
+        r"""Layers for n_layers + 1 ISTA steps from zero: :math:`W = D / L, S = I - D D^T / L, \theta = \lambda / L`."""
         xp, gram, L = namespace(decoder.atoms), decoder.gram, decoder.lipschitz
         lateral = xp.eye(gram.shape[0], dtype=gram.dtype, device=device(gram)) - gram / L
         thresholds = full(gram.shape[:1], lmbda / L, like=gram)
@@ -62,7 +62,7 @@ class LISTA(Encoder):
             if self.weights.shape[0] > 1:
                 drive = y @ self.weights[t, ...].T
             v = z @ _of_layer(self.lateral, t - 1).T
-            v += drive  # in place: beyond its matrix products a layer is bound by memory
+            v += drive  # in place: apart from its matrix products, a layer is limited by memory access
             z = soft_threshold(v, _of_layer(self.thresholds, t), self.positive)
             tape.append(z)
         return z, (y, tape)
@@ -130,7 +130,7 @@ class StepLISTA(Encoder):
 
     @classmethod
     def unrolled(cls, decoder, lmbda, n_layers, *, positive=False):
-        """n_layers + 1 steps of ISTA from zero."""
+        """Layers for n_layers + 1 ISTA steps from zero."""
         steps = full((n_layers + 1,), 1.0 / decoder.lipschitz, like=decoder.atoms)
         return cls(decoder.atoms, lmbda, steps, positive)
 
@@ -139,7 +139,7 @@ class StepLISTA(Encoder):
         return self.steps.shape[0] - 1
 
     def forward(self, y, start=None):
-        """Run the layers; ``start`` is None or (codes of the first layers, how many these are)."""
+        """Run the layers; ``start`` is None, or the codes of the first layers and the number of these layers."""
         gram, drive = self.atoms @ self.atoms.T, y @ self.atoms.T
         z, first = (zeros(drive.shape, like=drive), 0) if start is None else start
         tape = []

@@ -32,7 +32,7 @@ class TanhEncoder(Encoder):
 
     @classmethod
     def first_step(cls, decoder, data_unit):
-        """About the first step of ISTA without a threshold, for rows with a root mean square of ``data_unit``."""
+        """Approximate the first step of ISTA without a threshold, for rows of root mean square ``data_unit``."""
         atoms = decoder.atoms
         length = data_unit * atoms.shape[1] ** 0.5
         numbers = (full(atoms.shape[:1], value, like=atoms) for value in (0.0, length / decoder.lipschitz))
@@ -72,7 +72,7 @@ class ShrinkageEncoder(Encoder):
     thresholds : array of shape (n_components,)
         :math:`\theta \ge 0`.
     gain : array of shape (n_components,)
-        g; not negative if ``positive``.
+        g; non-negative if ``positive``.
     positive : bool, default=False
         Whether codes are non-negative.
     """

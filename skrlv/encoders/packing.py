@@ -1,4 +1,4 @@
-"""Encoders as plain values, and back: what a fitted model stores of its encoder."""
+"""Conversion of encoders to plain values, which a fitted model stores, and back."""
 
 import importlib
 from dataclasses import fields, is_dataclass
@@ -14,11 +14,11 @@ _KEYS = {"kind", "fields"}
 
 
 def packed(encoder):
-    """An encoder as plain values, which need neither its class nor its array library to be stored.
+    """An encoder as plain values, which can be stored without its class and its array library.
 
-    Every encoder that is a dataclass can be packed, wherever it is defined. Fields may hold arrays, numbers, strings,
-    None, other dataclasses, and tuples, lists and dicts of these. Any other value, such as a torch module, is kept as
-    it is.
+    Every encoder whose class is a dataclass can be packed, in whichever module the class is defined. Fields may hold
+    arrays, numbers, strings, None, other dataclasses, and tuples, lists and dicts of these. Any other value, such as a
+    torch module, is kept as it is.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def packed(encoder):
     Raises
     ------
     TypeError
-        If it is no encoder, or its class is no dataclass or cannot be imported.
+        If it is not an encoder, or its class is not a dataclass or cannot be imported.
     """
     if not isinstance(encoder, Encoder):
         raise TypeError(f"encoder={encoder!r} must be an instance of skrlv.encoders.Encoder.")
@@ -49,7 +49,7 @@ def unpacked(packed, place=lambda array: array):
     packed : dict
         From `packed`.
     place : callable, default=identity
-        Takes a NumPy array to the library and device where the encoder runs.
+        Moves a NumPy array to the library and device on which the encoder runs.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def unpacked(packed, place=lambda array: array):
     Raises
     ------
     TypeError
-        If "kind" is no encoder: only dataclasses are made, never anything else that a file may name.
+        If "kind" does not name an encoder. Only dataclasses are created, whatever else a file may name.
     """
     if not issubclass(_imported(packed["kind"]), Encoder):
         raise TypeError(f"{packed['kind']!r} is no encoder.")
@@ -94,7 +94,7 @@ def _unpacked(value: Any, place) -> Any:
 
 
 def _path(kind):
-    """The import path of a dataclass that can be made again from its fields."""
+    """The import path of a dataclass that can be rebuilt from its fields."""
     path, definer = f"{kind.__module__}:{kind.__qualname__}", next(c for c in kind.__mro__ if "__init__" in vars(c))
     if "__dataclass_params__" not in vars(definer):
         raise TypeError(f"{kind.__qualname__} has an __init__ of its own, but must be a dataclass to be stored.")

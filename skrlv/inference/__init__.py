@@ -1,4 +1,4 @@
-"""Inference: how z is found. Each method takes a landscape and a start, and returns a `Solution`."""
+"""Inference: methods that find z. Each takes a landscape and initial codes, and returns a `Solution`."""
 
 from skrlv.inference.coordinate_descent import coordinate_descent
 from skrlv.inference.duality import duality_gap

@@ -21,7 +21,7 @@ def coordinate_descent(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
         Maximum number of sweeps of any row.
     tol : float, default=1e-6
         A row stops when its relative duality gap (see `duality_gap`) is at most this. It is checked
-        before the first sweep, so a zero code may be the answer.
+        before the first sweep, so a zero code may be returned.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-r"""The certificate: how far the energy of a code can be above the minimum, whatever method found the code."""
+r"""The duality gap: it bounds how far the energy of a code is above the minimum, whatever method found the code."""
 
 import numpy as np
 
@@ -15,15 +15,15 @@ def duality_gap(landscape, z):
 
     .. math:: gap = (1 - s)^2\, smooth(z) + \sum_j t_j |z_j| - s\, z \cdot c \; \ge \; E(y, z) - \min_z E(y, z).
 
-    Every term is non-negative, so nothing cancels. For positive codes only c_j > 0 count. Atoms with
-    t_j = 0 are least squares: the gap then adds the largest residual of their normal equations,
-    :math:`|c_j| / \|d_j\| \cdot \|y\|`, which is zero at the minimum and only there, but is no bound. The same
-    holds for :math:`t_j \le 10^{-12} \|d_j\| \|y\|`, which rounding hides.
+    Every term is non-negative, so nothing cancels. For positive codes only c_j > 0 count. Atoms with t_j = 0 have no
+    penalty: for these the largest residual of their normal equations, :math:`|c_j| / \|d_j\| \cdot \|y\|`, is added
+    to the gap. It is zero only at the minimum, but it is not a bound. The same applies to atoms with
+    :math:`t_j \le 10^{-12} \|d_j\| \|y\|`, a penalty below the rounding errors.
 
     Parameters
     ----------
     landscape : Landscape
-        Of NumPy arrays, best in float64: linear decoder, squared error, L1 family.
+        A landscape of NumPy arrays, best in float64, with a linear decoder, squared error and the L1 family.
     z : array of shape (n_samples, ..., n_components)
         Codes.
 
@@ -37,14 +37,14 @@ def duality_gap(landscape, z):
     Raises
     ------
     TypeError
-        If the regularizer is not of the L1 family, the cost is no squared error, or the decoder is not linear.
+        If the regularizer is not of the L1 family, the cost is not the squared error, or the decoder is not linear.
     """
     from skrlv.kernels.lasso import NEGLIGIBLE, relative_gap
 
     energy = landscape.energy
     regularizer, lmbda = energy.regularizer, energy.lmbda
     if not (energy.is_quadratic and isinstance(regularizer, LassoFamily)):
-        raise TypeError("A duality gap is known for the L1 family under squared error with a linear decoder.")
+        raise TypeError("A duality gap is known only for the L1 family under squared error with a linear decoder.")
     thresholds, ridge = regularizer.thresholds(lmbda, z.shape[-1]), regularizer.ridge(lmbda)
     correlations = -landscape.grad(z) - ridge * z
     smooth, half_norms, axes = landscape.smooth(z), landscape.half_norms, tuple(range(1, z.ndim))

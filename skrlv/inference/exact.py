@@ -14,7 +14,7 @@ def exact_codes(energy, y, z0=None, *, tol):
     Parameters
     ----------
     energy : Energy
-        In float64: a `Dictionary`, squared error, the L1 family; of encoder terms only a ridge.
+        An energy in float64 of a `Dictionary`, squared error and the L1 family; its encoder term, if any, is a ridge.
     y : array of shape (n_samples, n_features)
         NumPy, float32 or float64.
     z0 : array of shape (n_samples, n_components) or None, default=None
@@ -40,5 +40,5 @@ def exact_path(energy, y, lmbdas, z0=None, *, tol):
 
 
 def code_energies(energy, y, z):
-    """Energy per row, (n_samples,), at the cost of the non-zeros of its code."""
+    """Energy per row, (n_samples,), in time proportional to the number of non-zeros of its code."""
     return summarize(energy, y, z).energies(energy.lmbda, energy.encoder_weight)

@@ -9,17 +9,17 @@ from skrlv.inference.least_squares import is_least_squares, least_squares
 from skrlv.inference.problem import lasso_start
 from skrlv.inference.solution import Solution
 
-_SWEEPS_AFTER_LEAST_SQUARES = 20  # take away what rounding left
+_SWEEPS_AFTER_LEAST_SQUARES = 20  # remove rounding errors
 
 
 def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
-    r"""Follow the minimum from a problem that the start solves to the one that is asked.
+    r"""Follow the minimum along a path, from a problem that the start solves to the given problem.
 
     .. math:: |q - Gz|_j \le t_j + e, \qquad e \to 0
 
-    As e falls the minimiser is piecewise linear. From zero this is least angle regression; from a code near the
-    minimum few breakpoints remain. Rows that end above ``tol``, because atoms nearly depend on each other, go on by
-    `coordinate_descent`, where nothing has a penalty from the solution by `least_squares`.
+    As e falls, the minimiser is piecewise linear in e. From zero this is least angle regression; from a code near the
+    minimum the path has few breakpoints. Rows that end above ``tol``, because atoms are nearly linearly dependent, are
+    continued by `coordinate_descent`. If there is no penalty, it starts from the solution by `least_squares`.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     Returns
     -------
     Solution
-        Codes, number of breakpoints and sweeps together and gap per row, and which rows met ``tol``.
+        Codes, number of breakpoints plus sweeps and gap per row, and which rows met ``tol``.
 
     References
     ----------
@@ -81,7 +81,7 @@ def path_thresholds(landscape, lmbdas):
     """The thresholds (n_lmbdas, n_components) of the atoms at each lmbda."""
     energy = landscape.energy
     if len(lmbdas) > 1 and energy.regularizer.ridge(1.0):
-        raise TypeError("The ridge of an ElasticNet changes with lmbda; give a ZeroEncoder its weight instead.")
+        raise TypeError("The ridge of an ElasticNet changes with lmbda; use a ZeroEncoder with its weight instead.")
     gram = energy.gram
     return np.stack([energy.regularizer.thresholds(lmbda, len(gram)) for lmbda in lmbdas]).astype(gram.dtype)
 
@@ -89,7 +89,7 @@ def path_thresholds(landscape, lmbdas):
 def follow_path(problem, thresholds, start):
     """Follow each row from one set of thresholds to the next.
 
-    Returns the number of breakpoints (n_points, n_samples), the residual correlations q - G z and the codes.
+    Returns the numbers of breakpoints (n_points, n_samples), the residual correlations q - G z and the codes.
     """
     from skrlv.kernels.homotopy import homotopy
 
@@ -114,7 +114,7 @@ def workspace(n_components, dtype):
 
 
 def _refined(landscape, solution, max_iter, tol):
-    """Continue rows that have not converged; from zero if they ended above its energy."""
+    """Continue rows that have not converged; rows that ended above the energy of the zero code restart from zero."""
     missed = np.flatnonzero(~solution.converged)
     start = solution.z[missed]
     start[~(solution.error[missed] < 1.0)] = 0.0
@@ -129,8 +129,9 @@ def _refined(landscape, solution, max_iter, tol):
 
 
 def _measured(landscape, solution):
-    """The `Solution` with the gaps of rows that have not converged as anyone measures them: below 1e-12 a kernel, whose
-    residual correlations are rounded with the code, sees smaller ones.
+    """The `Solution`, with the gaps of rows that have not converged computed by `duality_gap`.
+
+    Below 1e-12 the gaps of a kernel are too small, since its residual correlations are rounded together with the code.
     """
     missed = np.flatnonzero(~solution.converged)
     if missed.size:

@@ -1,4 +1,4 @@
-"""Least angle regression: the path of exact codes from zero to a number of entries or an error, and refits."""
+"""Least angle regression: the path of exact codes from zero to a number of non-zeros or an error; refits."""
 
 import numpy as np
 
@@ -11,16 +11,16 @@ from skrlv.regularizers import L1
 
 
 def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, tol=1e-6):
-    r"""Exact codes, each at a lmbda of its own: the largest at which its path from zero meets a target.
+    r"""Exact codes, each at its own lmbda: the largest one at which its path from zero reaches a target.
 
     The path ends before more than ``n_nonzero`` entries are non-zero, at :math:`\|y - zD\| = max\_error \|y\|`, or at
-    the landscape's lmbda, whichever comes first. It ends earlier if atoms depend on each other so much that rounding
-    hides the rest.
+    the landscape's lmbda, whichever comes first. It ends earlier if atoms are so close to linearly dependent that
+    rounding errors dominate the rest of it.
 
     Parameters
     ----------
     landscape : Landscape
-        Of a dictionary under squared error and L1 with positive weights, of NumPy arrays.
+        A landscape of NumPy arrays, with a dictionary under squared error and L1 with positive weights.
     n_nonzero : int or None, default=None
         Maximum number of non-zeros of a row; None is no limit.
     max_error : float, default=0.0
@@ -33,7 +33,7 @@ def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, t
     solution : Solution
         Codes, with their gaps at these lmbdas.
     lmbdas : array of shape (n_samples,)
-        The lmbda at which each row is the exact code.
+        The lmbda at which the code of each row is exact.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, t
     energy = landscape.energy
     weights = energy.regularizer.thresholds(1.0, landscape.start().shape[1])
     if not (isinstance(energy.regularizer, L1) and isinstance(energy.encoder, ZeroEncoder | None) and weights.all()):
-        raise TypeError("A path to a target needs L1, without a weight of zero, and no encoder but a ridge.")
+        raise TypeError("A path to a target needs L1, without a weight of zero, and no encoder term except a ridge.")
     landscape = landscape.on_gram()
     n_nonzero = len(weights) if n_nonzero is None else int(n_nonzero)
     codes, lmbdas, n_breakpoints = _follow(landscape, n_nonzero, max_error)
@@ -57,21 +57,21 @@ def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, t
 
 
 def _unless_dense(n_nonzero, better, solution):
-    """Take `better` row by row, but `solution` if `better` has more than `n_nonzero` non-zeros."""
+    """Take `better` for each row, or `solution` if `better` has more than `n_nonzero` non-zeros there."""
     few = np.count_nonzero(better.z, axis=1) <= n_nonzero
     z = np.where(few[:, None], better.z, solution.z)
     return Solution(z, *(np.where(few, a, b) for a, b in zip(better[1:4], solution[1:4], strict=True)))
 
 
 def gaps_at(landscape, z, lmbdas):
-    """Relative duality gap of each row at a lmbda of its own."""
+    """Relative duality gap of each row at its own lmbda."""
     return _refined(landscape.on_gram(), z, lmbdas, np.inf, 0).error
 
 
 def debiased(landscape, z):
     """Least squares on the non-zero entries of each code, without a penalty; non-negative for positive codes.
 
-    If the atoms of these entries depend on each other, some of the entries become zero.
+    If the atoms of these entries are linearly dependent, some of the entries become zero.
     """
     from skrlv.kernels.homotopy import refit
 
@@ -84,7 +84,7 @@ def debiased(landscape, z):
 def _follow(landscape, n_nonzero, max_error):
     """Codes, the lmbda of each, and the number of breakpoints per row.
 
-    The kernel takes no weights: each atom is divided by its own.
+    The kernel takes no weights, so each atom is divided by its own weight.
     """
     from skrlv.kernels import homotopy
 
@@ -114,9 +114,9 @@ def _whole_vectors(gram):
 
 
 def _refined(landscape, z, lmbdas, tol, max_iter):
-    """The `Solution` of rows with a lmbda each; rows above tol go on by coordinate descent.
+    """The `Solution` of rows that each have their own lmbda; rows above tol are continued by coordinate descent.
 
-    Divided by its lmbda a row is a problem with lmbda = 1; at lmbda = 0 it is least squares.
+    A row divided by its lmbda is a problem with lmbda = 1; a row with lmbda = 0 is a least-squares problem.
     """
     from skrlv.kernels import lasso
 

@@ -11,11 +11,11 @@ from skrlv.inference.problem import lasso_problem, lasso_start
 from skrlv.inference.solution import Solution
 
 _NEAR = 1e-2  # gap up to which a float32 code is a useful start
-_ROUNDED = 1e-6  # gap about as large as rounding codes to float32 opens; between duplicate atoms it is larger
+_ROUNDED = 1e-6  # about the gap that rounding codes to float32 causes; with duplicate atoms it is larger
 
 
 def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
-    """Compute in float32, which moves half of the bytes; rows that end above ``tol`` go on in float64.
+    """Compute in float32, with half the memory traffic; rows that end above ``tol`` are continued in float64.
 
     The gap is that of the float32 codes under the float64 energy. Codes that met a ``tol`` below 1e-6 before they
     were rounded count as converged up to a gap of 1e-6.
@@ -56,8 +56,8 @@ def mixed_path(energy, y, lmbdas, z0=None, *, tol=1e-4):
 def _float32_path(exact, lmbdas, z0, tol):
     from skrlv.kernels import lasso
 
-    # Correlations are computed in float64 and rounded: sgemm rounds a row by its place in the block, so codes would
-    # depend on the order of the rows.
+    # Correlations are computed in float64 and rounded: in sgemm the rounding of a row depends on its position in the
+    # block, so codes would depend on the order of the rows.
     form = exact.form._replace(gram=exact.energy.single.gram, correlations=exact.form.correlations.astype(np.float32))
     landscape, (problem, start) = GramLandscape(exact.energy.single, form, exact.decoded), lasso_start(exact, z0)
     n_iter, residual, z = follow_path(
@@ -86,7 +86,7 @@ def before_rounding(tol, dtype):
 
 
 def rounded(solution, dtype, tol, gaps):
-    """The `Solution` in dtype, certified after rounding; gaps(z) are the gaps of float64 codes."""
+    """The `Solution` in dtype, with gaps after rounding; gaps(z) returns the gaps of float64 codes."""
     if dtype == np.float64:
         return solution
     z = solution.z.astype(dtype)

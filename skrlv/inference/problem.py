@@ -31,7 +31,7 @@ def is_lasso(landscape):
 
 
 def lasso_problem(landscape):
-    """The landscape as a `LassoProblem`; the ridge of an elastic net goes on the Gram's diagonal."""
+    """The landscape as a `LassoProblem`; the ridge of an elastic net is added to the diagonal of the Gram matrix."""
     regularizer, lmbda = landscape.energy.regularizer, landscape.energy.lmbda
     gram, correlations, half_norms = landscape.quadratic()
     n_components, ridge = gram.shape[0], regularizer.ridge(lmbda)

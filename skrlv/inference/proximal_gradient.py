@@ -2,9 +2,9 @@ r"""ISTA and FISTA: a gradient step on the smooth part, and the proximal operato
 
 .. math:: z \leftarrow \mathrm{prox}_{\lambda R / L}\bigl(v - \tfrac1L \nabla_{smooth}(v)\bigr)
 
-The methods differ only in the point v. Every row stops by itself: it is frozen once no entry of its
-gradient mapping :math:`L (v - z)` exceeds ``tol`` times the largest entry of its gradient at zero. So a
-row's code does not depend on the batch it came in.
+The methods differ only in the point v. Every row stops independently: it is frozen once no entry of its
+gradient mapping :math:`L (v - z)` exceeds ``tol`` times the largest entry of its gradient at zero. So the
+code of a row does not depend on the other rows of its batch.
 
 References
 ----------
@@ -36,7 +36,7 @@ def ista(landscape, z0=None, *, max_iter=1000, tol=1e-6, record=False):
     max_iter : int, default=1000
         Maximum number of steps of any row.
     tol : float, default=1e-6
-        A row has converged when its gradient mapping is at most this share of its gradient at zero; at 0
+        A row has converged when its gradient mapping is at most this share of its gradient at zero; with 0,
         only when a step changes nothing.
     record : bool, default=False
         Whether `Solution.energies` holds the energy before the first and after each step.
@@ -50,7 +50,7 @@ def ista(landscape, z0=None, *, max_iter=1000, tol=1e-6, record=False):
 
 
 def fista(landscape, z0=None, *, max_iter=1000, tol=1e-6, record=False):
-    r"""ISTA with Nesterov's momentum, as Beck and Teboulle wrote it; the energy may rise in between.
+    r"""ISTA with Nesterov's momentum, as published by Beck and Teboulle; the energy may increase in between.
 
     After k steps the energy is at most :math:`2L \|z_0 - z^*\|^2 / (k + 1)^2` above its minimum.
     Parameters and return value are those of `ista`.
@@ -70,12 +70,12 @@ def fista_restart(landscape, z0=None, *, max_iter=1000, tol=1e-6, record=False):
 
 
 class _Iterate(NamedTuple):
-    """The rows that have not been left behind. All arrays have one row each."""
+    """The rows that have not been removed yet; every array has one entry or row for each."""
 
     rows: object  # index in the block
     scale: object  # largest entry of the gradient at zero
     z: object
-    ahead: object  # v, at which the next gradient is taken
+    ahead: object  # v, the point of the next gradient
     momentum: object  # t of FISTA, float64
 
 
@@ -100,7 +100,7 @@ def _next_momentum(momentum):
 
 
 def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
-    """Proximal steps; extrapolate(z, iterate) gives the next point v and momentum."""
+    """Proximal steps; extrapolate(z, iterate) returns the next point v and momentum."""
     z = landscape.start() if z0 is None else z0
     iterate, step = _start(landscape, z), 1.0 / (landscape.lipschitz or 1.0)
     active, n_iter = np.ones(z.shape[0], dtype=bool), np.full(z.shape[0], max_iter)
@@ -122,7 +122,7 @@ def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
             active = active & ~converged
             if not active.any():
                 break
-            if active.mean() < 0.9:  # leave the frozen rows behind, but not at every step
+            if active.mean() < 0.9:  # remove the frozen rows, but not at every step
                 landscape = landscape.take(_indices(iterate.rows, active))
                 iterate, active = _taken(iterate, active), np.ones(active.sum(), dtype=bool)
     done.append(_taken(iterate, active))

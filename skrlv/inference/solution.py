@@ -1,4 +1,4 @@
-"""The result of every inference method, and how results of blocks of rows become one."""
+"""The result of every inference method, and functions that join the results of blocks of rows."""
 
 from functools import partial
 from threading import Lock
@@ -10,17 +10,17 @@ from scipy import sparse
 from skrlv._arrays import is_numpy
 from skrlv._threads import each_block
 
-ROWS_PER_THREAD = 64  # of a batch
+ROWS_PER_THREAD = 64  # rows of a batch that form a block
 
 
 class Solution(NamedTuple):
-    """Codes of a block of rows, and how many steps and what error they came with."""
+    """Codes of a block of rows, with the number of steps and the error of each row."""
 
     z: object  # (n_samples, ..., n_components), like the landscape's arrays
     n_iter: np.ndarray  # (n_samples,): number of steps of each row
     error: np.ndarray  # (n_samples,): last value of the method's stopping criterion
-    converged: np.ndarray  # (n_samples,): whether that is within the tolerance
-    energies: np.ndarray | None = None  # (max(n_iter) + 1, n_samples) if recorded: from the start on
+    converged: np.ndarray  # (n_samples,): whether the error is within the tolerance
+    energies: np.ndarray | None = None  # (max(n_iter) + 1, n_samples) if recorded, from the start on
 
 
 class Gathered:
@@ -65,7 +65,7 @@ def gather(search, n_rows, blocks=each_block):
 
 
 def blockwise(infer, n_jobs, size=ROWS_PER_THREAD):
-    """infer(energy, y, z0) for a batch of NumPy in blocks on threads; other arrays are taken as a whole."""
+    """A function that calls infer(energy, y, z0) on blocks of a NumPy batch in threads, and on other arrays at once."""
 
     def infer_batch(energy, y, z0=None):
         if not is_numpy(y):

@@ -1,4 +1,4 @@
-"""Squared errors, counts and norms of given codes, at the cost of their non-zeros."""
+"""Squared errors, counts and norms of given codes, in time proportional to the number of non-zeros."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from skrlv._arrays import as_kernel_takes, empty_aligned
 
 
 class CodeSummary(NamedTuple):
-    """Per row, in float64."""
+    """Values per row, in float64."""
 
     squares: np.ndarray  # squared norm of y - z D
     counts: np.ndarray  # number of entries that are not zero

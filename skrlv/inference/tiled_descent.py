@@ -16,17 +16,17 @@ from skrlv.regularizers import LassoFamily
 
 _POSITIONS_PER_TILE = 2048
 _ENTRIES_PER_SLAB = 2**20
-_FLOAT32_TOL = 1e-5  # gaps below it need sums in float64
-_NO_GAIN = 0.9  # a gap above this share of the smallest so far is no progress
+_FLOAT32_TOL = 1e-5  # smaller gaps need sums in float64
+_NO_GAIN = 0.9  # a gap above this share of the smallest gap so far is no progress
 
 
 def tiled_descent(landscape, z0=None, *, max_iter=2000, tol=1e-6, n_jobs=None):
-    r"""Minimise over small sets of entries, each on the Gram matrix of its own; the energy never rises.
+    r"""Minimise over small sets of entries, each with its own Gram matrix; the energy never rises.
 
-    A signal's positions are cut in tiles. A visit to a tile moves its non-zero entries, and the entries that violate
-    the conditions of a minimum most, by cyclic coordinate descent; then the residual correlations around them are
-    updated from the table of inner products of kernels and moved kernels. Tiles of one colour are so far apart that
-    they do not interact, so threads work on them in parallel, and the result is the same to the bit.
+    The positions of a signal are divided into tiles. A visit to a tile updates its non-zero entries, and the entries
+    that violate the optimality conditions most, by cyclic coordinate descent. Then the residual correlations around
+    these entries are updated, with a table of inner products of kernels and shifted kernels. Tiles of one colour are so
+    far apart that they do not interact, so threads work on them in parallel, and the result is the same to the bit.
 
     Parameters
     ----------
@@ -38,10 +38,10 @@ def tiled_descent(landscape, z0=None, *, max_iter=2000, tol=1e-6, n_jobs=None):
     max_iter : int, default=2000
         Maximum number of visits to all tiles of a signal.
     tol : float, default=1e-6
-        Largest relative duality gap of a signal, see `duality_gap`; certified in float64 before the first visit, so
-        zero may be the answer, and whenever all tiles have converged.
+        Largest relative duality gap of a signal, see `duality_gap`. The gap is computed in float64 before the first
+        visit, so a zero code may be returned, and whenever all tiles have converged.
     n_jobs : int or None, default=None
-        Threads, over signals and over tiles.
+        Number of threads, over signals and over tiles.
 
     Returns
     -------
@@ -93,7 +93,7 @@ class ConvolutionalLasso:
 
     @cached_property
     def kernels(self):
-        """In float64."""
+        """The kernels in float64."""
         return np.ascontiguousarray(double(self.energy.decoder.kernels))
 
     @property
@@ -113,7 +113,7 @@ class ConvolutionalLasso:
         return np.asarray(self.energy.regularizer.thresholds(self.energy.lmbda, self.n_components), dtype=np.float64)
 
     def felt_thresholds(self, y):
-        """The thresholds, or zero where a penalty is negligible beside the signal y."""
+        """The thresholds, or zero where a penalty is negligible compared with the signal y."""
         from skrlv.kernels.lasso import NEGLIGIBLE
 
         felt = self.thresholds > NEGLIGIBLE * self.lengths * np.sqrt(np.vdot(y, y))
@@ -130,7 +130,7 @@ class ConvolutionalLasso:
 
     @cached_property
     def table(self):
-        """The Gram matrix between kernel i here and kernel j moved: (k, lags on three axes, k)."""
+        """The Gram matrix of kernels i and shifted kernels j: (k, lags on three axes, k)."""
         kernels, reach = self.kernels, [size - 1 for size in self.kernels.shape[1:-1]]
         padded = np.pad(kernels, [(0, 0), *((r, r) for r in reach), (0, 0)])
         table = correlate(padded, kernels)
@@ -157,7 +157,7 @@ def _coloured(shape, reach, shifted):
 
 
 def _cut(size, side, shifted):
-    """The intervals of an axis cut in tiles of at least that side; if shifted the first may be half of it."""
+    """Cut an axis into intervals of at least that side; if shifted, the first interval may be half as long."""
     ends = np.linspace(0, size, max(1, size // side) + 1).astype(int)
     if shifted:
         ends[1:-1] -= ends[1] // 2
@@ -179,13 +179,13 @@ def _descend(problem, y, prediction, z, max_iter, tol, n_jobs):
         if tol < gap < best_gap:
             best, best_gap = z.copy(), gap
         target *= min(0.3, max(0.03, 0.5 * tol / max(gap, tol)))
-    if gap > best_gap:  # the last visits only added rounding
+    if gap > best_gap:  # the last visits only added rounding errors
         z[...], gap = best, best_gap
     return visits, gap
 
 
 def _visit_tiles(problem, c, z, target, max_iter, n_jobs):
-    """Visit all tiles until none violates the conditions of a minimum by more than target; return how often."""
+    """Visit all tiles until no violation of the optimality conditions exceeds target; return the number of visits."""
     from skrlv.kernels.convolution import solve_tile
 
     c, z = (boxed(x[None], x.ndim - 1)[0] for x in (c, z))

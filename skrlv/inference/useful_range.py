@@ -8,10 +8,10 @@ from skrlv.inference.coordinate_descent import coordinate_descent
 
 
 def useful_range(energy, X):
-    """The lmbda at which half of the rows have a non-zero, and one at which codes are dense; None if there are none.
+    """The lmbda at which half of the rows have a non-zero, and one at which codes are dense.
 
-    For an energy of the L1 family with a Dictionary, on NumPy. Rows whose codes are zero at any lmbda are left out, and
-    so are atoms without a penalty.
+    None if every code is zero at any lmbda. The energy is of the L1 family with a `Dictionary`, on NumPy arrays. Rows
+    whose codes are zero at any lmbda are left out, and so are atoms without a penalty.
     """
     correlations = energy.given(X).quadratic().correlations
     thresholds = energy.regularizer.thresholds(1.0, correlations.shape[1])
@@ -26,7 +26,7 @@ def useful_range(energy, X):
 
 
 def _dense_end(energy, X, top):
-    """Halve lmbda until codes are half as long as a least-squares fit, at most down to top / 2^14."""
+    """Halve lmbda until codes have half as many non-zeros as a least-squares fit, at most down to top / 2^14."""
     lmbda, z = top, None
     for _ in range(14):
         lmbda /= 2.0

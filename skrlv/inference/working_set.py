@@ -1,4 +1,4 @@
-"""Exact codes of few rows on many atoms: each row searches among few atoms, and no Gram matrix of all is formed."""
+"""Exact codes of few rows on many atoms, by working sets of few atoms, without the Gram matrix of all atoms."""
 
 from dataclasses import replace
 from functools import partial
@@ -13,21 +13,21 @@ from skrlv.inference.least_angle import debiased, least_angle
 from skrlv.inference.mixed_precision import before_rounding, rounded
 from skrlv.inference.solution import Solution, joined
 
-_FIRST = 64  # atoms of the first working set; measured best between 16 and 256
+_FIRST = 64  # atoms of the first working set; the fastest of the sizes measured from 16 to 256
 
 
 def working_set_path(energy, y, lmbdas, z0=None, *, tol=1e-6):
-    r"""Exact codes at each of several lmbdas: each row searches among few atoms, and adds those that are missing.
+    r"""Exact codes at each of several lmbdas: each row has a working set of few atoms, to which missing ones are added.
 
     The minimum on a working set W of atoms is the minimum on all of them if no other atom has a residual correlation
-    above its threshold, :math:`|d_j \cdot (y - zD)| \le t_j`. Else the atoms furthest above theirs join W. The duality
-    gap of all atoms certifies the result.
+    above its threshold, :math:`|d_j \cdot (y - zD)| \le t_j`. Otherwise the atoms that exceed their threshold
+    most are added to W. The duality gap on all atoms certifies the result.
 
     Parameters
     ----------
     energy : Energy
-        In float64: a `Dictionary`, squared error, the L1 family; of encoder terms only a ridge. Its own lmbda is not
-        used.
+        An energy in float64 of a `Dictionary`, squared error and the L1 family; its encoder term, if any, is a ridge.
+        Its own lmbda is not used.
     y : array of shape (n_samples, n_features)
         NumPy, float32 or float64.
     lmbdas : sequence of float
@@ -65,7 +65,7 @@ def working_set_path(energy, y, lmbdas, z0=None, *, tol=1e-6):
 
 
 def working_set_least_angle(energy, y, *, n_nonzero=None, max_error=0.0, tol=1e-6):
-    """`least_angle` of few rows on many atoms, each on a working set of its own.
+    """`least_angle` of few rows on many atoms, each row on its own working set.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def working_set_least_angle(energy, y, *, n_nonzero=None, max_error=0.0, tol=1e-
     solution : Solution
         Codes, with their gaps at these lmbdas.
     lmbdas : array of shape (n_samples,)
-        The lmbda at which each row is the exact code.
+        The lmbda at which the code of each row is exact.
     """
 
     def solve(restricted, y, z):
@@ -103,7 +103,7 @@ def working_set_debiased(energy, y, z):
 
 
 def working_set_gaps(energy, y, z, lmbdas):
-    """Relative duality gap of each row at a lmbda of its own."""
+    """Relative duality gap of each row at its own lmbda."""
     rows = zip(y[:, None], z[:, None], lmbdas, strict=True)
     return np.concatenate([duality_gap(replace(energy, lmbda=lmbda).given(_double(y)), z) for y, z, lmbda in rows])
 
@@ -116,7 +116,7 @@ def _each_row(energy, y, start, solve, tol):
 
 
 def _row(energy, y, start, solve, tol):
-    """The `Solution` of one row and its lmbda; solve(restricted energy, y, z) gives them on a working set."""
+    """The `Solution` of one row and its lmbda; solve(restricted energy, y, z) returns them on a working set."""
     landscape, n_iter = energy.given(y), 0
     chosen = np.union1d(np.flatnonzero(start[0]), _furthest(_excess(landscape, start), _FIRST))
     z = start.copy()
@@ -135,7 +135,7 @@ def _row(energy, y, start, solve, tol):
 
 
 def _excess(landscape, z):
-    """By how much the residual correlation of each atom exceeds its threshold, (n_components,)."""
+    """The residual correlation of each atom minus its threshold, (n_components,)."""
     regularizer, lmbda = landscape.energy.regularizer, landscape.energy.lmbda
     correlations = -landscape.grad(z)[0]
     reach = correlations if regularizer.positive else np.abs(correlations)
@@ -148,7 +148,7 @@ def _furthest(excess, n):
 
 
 def _restricted(energy, chosen):
-    """The energy of codes that are zero but for the chosen entries."""
+    """The energy of codes that are zero except for the chosen entries."""
     encoder = None if energy.encoder is None else ZeroEncoder((len(chosen),))
     decoder = Dictionary(energy.decoder.atoms[chosen])
     return replace(

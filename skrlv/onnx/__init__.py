@@ -1,4 +1,4 @@
-"""Feed-forward encoders as ONNX graphs, which run without Python. Needs onnx, the extra [onnx]."""
+"""Feed-forward encoders as ONNX graphs, which run without Python. This needs onnx, from the extra [onnx]."""
 
 from skrlv.onnx.export import to_onnx
 

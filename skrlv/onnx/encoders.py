@@ -1,4 +1,4 @@
-"""Which estimators have an encoder that is exported, and the graph of that encoder."""
+"""Check whether an estimator has an encoder that can be exported, and build the graph of that encoder."""
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -31,7 +31,7 @@ def check_exportable(estimator):
 
 
 def traced(estimator, name, dtype, unique):
-    """-> (the `Graph` of the encoder, whose input has that name, and the codes in it)."""
+    """Return the `Graph` of the encoder, whose input has that name, and the codes in this graph."""
     graph = Graph(name, estimator.n_features_in_, dtype, unique)
     encoder = estimator.encoder_.mapped(lambda value: to_numpy(value).astype(dtype))
     return graph, encoder(graph.input)

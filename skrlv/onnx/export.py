@@ -22,11 +22,12 @@ def to_onnx(estimator, *, dtype=None):
     Parameters
     ----------
     estimator : LISTAEncoder, PredictiveSparseDecomposition, a Pipeline, or a search over one of these
-        Fitted. A `PredictiveSparseDecomposition` must have ``inference="encoder"``. Other steps of a Pipeline are
-        converted by skl2onnx, which must be installed. A search, such as GridSearchCV, stands for its best estimator.
+        A fitted estimator. A `PredictiveSparseDecomposition` must have ``inference="encoder"``. The other steps of a
+        Pipeline are converted by skl2onnx, which must be installed. Of a search, such as GridSearchCV, the best
+        estimator is exported.
     dtype : {"float32", "float64"} or None, default=None
-        Dtype of the input, the codes and all numbers between; None is the dtype of ``components_``, and float32 for
-        a Pipeline.
+        Dtype of the input, the codes and all intermediate numbers; None is the dtype of ``components_``, and float32
+        for a Pipeline.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def to_onnx(estimator, *, dtype=None):
         If codes are not predicted by an encoder of rows of this library. A `VariationalAutoencoder` is not supported
         yet.
     ValueError
-        If dtype is another, or the codes minimise the energy (``inference="argmin"``).
+        If dtype is neither float32 nor float64, or the codes minimise the energy (``inference="argmin"``).
     ImportError
         If a Pipeline is given and skl2onnx is missing.
 
@@ -71,7 +72,7 @@ def to_onnx(estimator, *, dtype=None):
     model = helper.make_model(
         helper.make_graph(graph.nodes, type(estimator).__name__, *ends, initializer=graph.constants),
         opset_imports=opsets,
-        ir_version=helper.find_min_ir_version_for(opsets),  # not every runtime reads the newest
+        ir_version=helper.find_min_ir_version_for(opsets),  # some runtimes cannot read the newest version
         producer_name="skrlv",
     )
     onnx.checker.check_model(model, full_check=True)

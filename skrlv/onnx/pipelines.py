@@ -15,7 +15,7 @@ _TYPES = {np.dtype(np.float32): FloatTensorType, np.dtype(np.float64): DoubleTen
 
 
 def convert(pipeline, dtype, opset):
-    """The pipeline as an ONNX model for rows of that dtype; probabilities of a classifier are a matrix."""
+    """The pipeline as an ONNX model for rows of that dtype, in which a classifier returns probabilities as a matrix."""
     for model in _MODELS:
         skl2onnx.update_registered_converter(model, f"Skrlv{model.__name__}", _infer_type, _add_nodes)
     given = _TYPES[np.dtype(dtype)]([None, pipeline.n_features_in_])
@@ -36,7 +36,7 @@ def _infer_type(operator):
 
 
 def _add_nodes(scope, operator, container):
-    """Add the encoder's graph to skl2onnx's."""
+    """Add the graph of the encoder to the graph of skl2onnx."""
     given, out = operator.inputs[0], operator.outputs[0]
     dtype = next(dtype for dtype, kind in _TYPES.items() if isinstance(out.type, kind))
     rows = scope.get_unique_variable_name("rows")

@@ -1,6 +1,6 @@
-"""The graph of an encoder, traced: its own `forward` runs once on arrays that record each operation as a node.
+"""Trace the graph of an encoder: its `forward` runs once on arrays that record each operation as a node.
 
-Every operation is also carried out on a few sample rows, which gives the shape and dtype of its result.
+Every operation is also carried out on a few sample rows, to find the shape and dtype of its result.
 """
 
 import operator
@@ -12,7 +12,7 @@ _SAMPLES = 3
 
 
 class Rows(int):
-    """The number of rows: of the sample rows while tracing, of the batch when the graph runs."""
+    """The number of rows: that of the sample rows while tracing, and that of the batch when the graph runs."""
 
 
 class Graph:
@@ -21,13 +21,13 @@ class Graph:
     Parameters
     ----------
     name : str
-        Name of the input, rows (n_samples, n_features).
+        Name of the input, which is an array of rows (n_samples, n_features).
     n_features : int
         Number of columns of the input.
     dtype : dtype
         Type of the input.
     unique : callable
-        Prefix -> a name for a new value that no other value has.
+        Takes a prefix, and returns a name that no other value has.
     """
 
     def __init__(self, name, n_features, dtype, unique):
@@ -62,7 +62,7 @@ class Graph:
         return name
 
     def filled(self, shape, value, dtype):
-        """An array with one number in all entries, and as many rows as the input."""
+        """An array of one number in all entries, with as many rows as the input."""
         n_rows = self.add("Shape", [self.input.name], np.asarray([_SAMPLES]), start=0, end=1)
         rest = self.constant(np.asarray(shape[1:], dtype=np.int64))
         whole = self.add("Concat", [n_rows.name, rest], np.asarray(shape), axis=0)
@@ -81,7 +81,7 @@ def _binary(op, compute):
 
 
 class TracedArray:
-    """A value in the graph; it has as much of the array API as encoders use."""
+    """A value in the graph, with the part of the array API that encoders use."""
 
     __array_ufunc__ = None  # NumPy leaves operations with its own arrays to this class
     __hash__ = None  # type: ignore[assignment]

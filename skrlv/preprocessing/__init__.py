@@ -1,4 +1,4 @@
-"""Transformers of data before coding, whose parameters are learned in `fit` and applied to any later data."""
+"""Transformers for data before they are coded; `fit` learns their parameters, `transform` applies them to any data."""
 
 from skrlv.preprocessing.local_contrast import LocalContrastNormalizer
 from skrlv.preprocessing.whitening import PatchWhitener

@@ -1,4 +1,4 @@
-"""What transformers of images share: checks of their shapes and magnitudes."""
+"""Checks of shapes and magnitudes, shared by the transformers of images."""
 
 from math import prod
 
@@ -10,10 +10,10 @@ LARGEST, SMALLEST = 1e140, 1e-140  # magnitudes whose squares neither overflow n
 
 
 def check_image_shape(name, patch_shape, n_features, *, needed):
-    """Refuse a shape of images that rows of that width do not have."""
+    """Refuse a shape of images that does not fit rows of that width."""
     if patch_shape is None:
         if needed:
-            raise ValueError(f"{name}=None, but this needs (height, width[, n_channels]) of a row.")
+            raise ValueError(f"{name}=None, but this transform needs the (height, width[, n_channels]) of a row.")
         return
     whole = all(isinstance(side, int | np.integer) and side > 0 for side in patch_shape)
     if len(patch_shape) not in (2, 3) or not whole:
@@ -23,7 +23,7 @@ def check_image_shape(name, patch_shape, n_features, *, needed):
 
 
 def largest(X):
-    """The largest magnitude, in blocks of rows."""
+    """The largest magnitude of an entry, computed in blocks of rows."""
     return max(float(np.abs(x).max()) for x in dense_blocks(X))
 
 
@@ -33,5 +33,6 @@ def check_magnitude(magnitude):
         raise ValueError(f"X has entries above {LARGEST:.0e}, whose squares overflow. Divide X by a constant first.")
     if 0.0 < magnitude < SMALLEST:
         raise ValueError(
-            f"X has no entries above {SMALLEST:.0e}, and smaller squares vanish. Multiply X by a constant first."
+            f"X has no entries above {SMALLEST:.0e}, and the squares of smaller entries vanish. Multiply X by "
+            "a constant first."
         )

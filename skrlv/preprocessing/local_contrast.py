@@ -16,12 +16,13 @@ from skrlv.preprocessing.checks import LARGEST, check_image_shape, check_magnitu
 
 
 class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    r"""Local contrast normalisation: each pixel less its local mean, divided by the local standard deviation.
+    r"""Local contrast normalisation: each pixel minus its local mean, divided by the local standard deviation.
 
     .. math:: v = x - G * x, \qquad x' = v / \max(s, s_0), \qquad s^2 = \frac1C \sum_c G * v_c^2
 
-    G is a Gaussian window. Each channel loses its own local mean, and all C channels are divided by the same local
-    deviation, so that colours stay in proportion. Flat regions, with deviations below :math:`s_0`, are not amplified.
+    G is a Gaussian window. Its own local mean is subtracted from each channel, and all C channels are divided by the
+    same local deviation, so that colours stay in proportion. Flat regions, with deviations below :math:`s_0`, are not
+    amplified.
 
     Parameters
     ----------
@@ -35,16 +36,16 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
     Attributes
     ----------
     floor_ : float
-        The floor in use.
+        The value of :math:`s_0` in use.
     n_features_in_ : int
-        Number of entries of an image of `fit`; not there if X was a list.
+        Number of entries of an image of `fit`; not set if X was a list.
     feature_names_in_ : array of shape (n_features_in_,)
         Column names of X, if it has names that are strings.
 
     Notes
     -----
-    Images are continued by their mirror image beyond the border. Images need not have the size of those of `fit`, but
-    rows must.
+    Beyond the border an image is continued by its mirror image. In `transform` images may differ in size from those of
+    `fit`, but rows must have the same size.
 
     References
     ----------
@@ -72,12 +73,12 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Compute the floor.
+        """Compute ``floor_``.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, height, width[, n_channels]) or (n_samples, n_features), or list of images
-            Images, or rows of their pixels; those of a list may have different sizes.
+            Images, or rows of their pixels; the images of a list may have different sizes.
         y : None
             Ignored, for scikit-learn's pipelines.
 
@@ -158,7 +159,7 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         return [image.reshape(*image.shape[:2], -1) for image in checked]
 
     def _parts(self, image):
-        """The image less its local mean, and the local deviation, in float64."""
+        """The image minus its local mean, and the local deviation, in float64."""
         image = image.astype(np.float64)
         centred = image - self._blurred(image)
         return centred, np.sqrt(self._blurred(np.mean(centred**2, axis=-1, keepdims=True)))
@@ -174,7 +175,7 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
 
 
 def _on_host(X):
-    """Images, or a list of them, as NumPy arrays; frames stay as they are."""
+    """Images, or a list of them, as NumPy arrays; data frames are returned unchanged."""
     return [as_numpy(x, f"X[{i}]") for i, x in enumerate(X)] if _is_list_of_images(X) else as_numpy(X)
 
 
@@ -187,7 +188,7 @@ def _is_rows(X):
 
 
 def _mean_floor(images, parts):
-    """The mean local deviation, but not less than what rounding leaves of flat images."""
+    """The mean local deviation, or the deviation that rounding errors cause in flat images if that is larger."""
     deviations = [parts(image)[1] for image in images]
     mean = sum(float(s.sum()) for s in deviations) / sum(s.size for s in deviations)
     rounding = max(100.0 * np.finfo(image.dtype).eps * largest(image) for image in images)

@@ -28,10 +28,10 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     .. math:: \text{olshausen\_field:}\quad \hat x(f) \mapsto \tfrac1s R(f) \, \hat x(f),
         \qquad R(f) = |f| \exp(-(|f| / f_0)^4)
 
-    Photos have far more energy at low frequencies than at high ones, so that a dictionary would spend most of its atoms
-    on slow shades. "zca" estimates the covariance and divides by its square root. "olshausen_field" is a fixed filter
-    for photos, whose amplitudes fall as 1/f: it amplifies each frequency in proportion to f, and cuts off the highest
-    ones, which are mostly noise.
+    Photos have far more energy at low frequencies than at high ones, so that most atoms of a dictionary would represent
+    slow changes of brightness. "zca" estimates the covariance and divides by its square root. "olshausen_field" is a
+    fixed filter for photos, whose amplitudes fall as 1/f: it amplifies each frequency in proportion to f, and cuts off
+    the highest ones, which are mostly noise.
 
     Parameters
     ----------
@@ -39,16 +39,16 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         The whitening transform.
     patch_shape : tuple of int or None, default=None
         (height, width) or (height, width, n_channels) of a row. Required by "olshausen_field", which filters each
-        channel by itself; with "zca" it is only checked against X.
+        channel separately; with "zca" it is only checked against X.
     remove_mean : bool, default=True
-        Whether to subtract from each patch its own mean, over pixels and channels, first. The filter of
-        "olshausen_field" has no response at frequency zero, so that with it this changes results by rounding only.
+        Whether to first subtract from each patch its own mean over pixels and channels. The filter of
+        "olshausen_field" has no response at frequency zero, so with this method results change by rounding only.
     epsilon : float, default=0.01
         With "zca": the smallest variance to divide by, as a share of the largest, in [0, 1). Directions of larger
-        variance end with unit variance, the others, which are mostly noise, with less.
+        variance get unit variance; the others, which are mostly noise, get less.
     cutoff : float, default=0.4
-        With "olshausen_field": f0 in cycles per pixel, > 0. 0.4 is 200 cycles in 512 pixels, as published; 0.5 is the
-        highest frequency that pixels can represent.
+        With "olshausen_field": f0 in cycles per pixel, > 0. The published value of 200 cycles in 512 pixels is about
+        0.4; 0.5 is the highest frequency that pixels can represent.
 
     Attributes
     ----------
@@ -65,15 +65,15 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    The output has the dtype of X. With "zca" its covariance is diagonal in the basis V, with ones and, for directions
-    below epsilon, smaller numbers; with "olshausen_field" its entries have a mean square of one over the training rows.
+    The output has the dtype of X. With "zca" its covariance is diagonal in the basis V; the diagonal is one, and less
+    for directions below epsilon. With "olshausen_field" its entries have a mean square of one over the training rows.
 
     Olshausen and Field filtered whole photos and cut patches from the result. Here the filter sees one patch, which is
     continued by its mirror image beyond the border. Its frequencies are then multiples of half a cycle per side, and
-    opposite borders do not meet in an edge.
+    there is no artificial edge between opposite borders.
 
-    Memory beyond X and the result is a few matrices of `n_features_in_` squared entries; X is read in blocks of rows
-    and may be a memory map.
+    In addition to X and the result, the memory needed is a few matrices of `n_features_in_` squared entries. X is read
+    in blocks of rows and may be a memory map.
 
     References
     ----------
@@ -160,7 +160,7 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.zeros(X.shape[1]), whitening / scale, _filter_matrix(inverse_gains, n_channels) * scale
 
     def _doubles(self, x):
-        """Rows in float64, less their own means if ``remove_mean``."""
+        """Rows in float64, minus their own means if ``remove_mean``."""
         x = x.astype(np.float64)
         return x - x.mean(axis=1, keepdims=True) if self.remove_mean else x
 
@@ -182,7 +182,7 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return _by_blocks(X, lambda x: (self._doubles(x) - self.mean_) @ self.whitening_)
 
     def inverse_transform(self, X):
-        """Undo `transform`, but for what it removed: each patch's own mean, and frequencies without response.
+        """Undo `transform`, except for what it removed: the mean of each patch, and frequencies without response.
 
         Parameters
         ----------
@@ -226,12 +226,12 @@ def _filter_matrix(gains, n_channels):
 
 
 def _rounding(X):
-    """What rounding errors may leave of entries that cancel."""
+    """Magnitude of the rounding errors that may remain of entries that cancel."""
     return X.shape[1] * _EPS * largest(X)
 
 
 def _by_blocks(X, function):
-    """A function of rows, applied to blocks of X in threads; in the dtype of X."""
+    """The result of a function of rows, applied to blocks of X in threads, in the dtype of X."""
     made = np.empty(X.shape, dtype=X.dtype)
 
     def fill(rows):
