@@ -108,7 +108,8 @@ def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_swee
     y, z : arrays of shape (n_samples, n_features) and (n_samples, n_components)
         A batch and its codes.
     whole : bool, default=False
-        Whether the batch holds all data: then earlier statistics are dropped, and no pass raises the energy.
+        Whether the batch holds all data: then earlier statistics are dropped, unless they come from more rows, and no
+        pass raises the energy.
     positive : bool, default=False
         Whether atoms are non-negative.
     n_sweeps : int, default=1
