@@ -1,4 +1,4 @@
-"""Pictures of learned models. They need matplotlib, from the extra [plot]."""
+"""Atoms as tiled pictures."""
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
     """
     import matplotlib.pyplot as plt
 
-    sheet = _tiled(_pictures(np.asarray(atoms, dtype=float), image_shape), n_columns)
+    sheet = tiled(pictures(np.asarray(atoms, dtype=float), image_shape), n_columns)
     ax = ax or plt.subplots()[1]
     if sheet.shape[2] == 1:
         ax.imshow(sheet[..., 0], cmap="gray", vmin=-1.0, vmax=1.0, interpolation="nearest")
@@ -45,62 +45,7 @@ def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
     return ax
 
 
-def plot_balls(mean, variance, labels=None, *, ax=None):
-    r"""Draw Gaussian posteriors of codes in a plane: the mean of each, and its ellipse of one standard deviation.
-
-    Parameters
-    ----------
-    mean, variance : array-like of shape (n_samples, 2)
-        Means and variances of the posteriors, as from ``VariationalAutoencoder.posterior``. The picture stays legible
-        for a few hundred posteriors.
-    labels : array-like of int of shape (n_samples,) or None, default=None
-        Classes, which are shown as colours; None draws all in one colour.
-    ax : matplotlib.axes.Axes or None, default=None
-        Axes to draw on; None makes a new figure.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The axes with the picture.
-
-    Raises
-    ------
-    ValueError
-        If codes do not have two dimensions, or shapes differ.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skrlv.plotting import plot_balls
-    >>> ax = plot_balls([[0.0, 0.0], [2.0, 1.0]], [[1.0, 1.0], [0.1, 0.4]], labels=[0, 1])
-    """
-    import matplotlib.pyplot as plt
-    from matplotlib.collections import EllipseCollection
-
-    mean, variance = np.asarray(mean, dtype=float), np.asarray(variance, dtype=float)
-    if mean.ndim != 2 or mean.shape[1] != 2 or variance.shape != mean.shape:
-        raise ValueError(
-            f"mean of shape {mean.shape} and variance of shape {variance.shape} must both be (n_samples, 2)."
-        )
-    labels = np.zeros(len(mean), dtype=int) if labels is None else np.asarray(labels)
-    if labels.shape != (len(mean),):
-        raise ValueError(f"labels has shape {labels.shape}, but mean has {len(mean)} rows.")
-    ax = ax or plt.subplots()[1]
-    colours = plt.get_cmap("tab10")(np.unique(labels, return_inverse=True)[1] % 10)
-    width, height = 2.0 * np.sqrt(variance).T
-    ellipses = EllipseCollection(
-        width, height, np.zeros(len(mean)), units="xy", offsets=mean, offset_transform=ax.transData,
-        facecolors=colours * [1, 1, 1, 0.15], edgecolors=colours * [1, 1, 1, 0.8], linewidths=0.5,
-    )  # fmt: skip
-    ax.add_collection(ellipses)
-    ax.scatter(*mean.T, s=1.0, c=colours)  # for ellipses too small to see
-    ends = np.concatenate([mean - np.sqrt(variance), mean + np.sqrt(variance)])
-    ax.set(xlim=(ends[:, 0].min(), ends[:, 0].max()), ylim=(ends[:, 1].min(), ends[:, 1].max()))
-    ax.set_aspect("equal")
-    return ax
-
-
-def _pictures(atoms, image_shape):
+def pictures(atoms, image_shape):
     """Atoms as (n_atoms, height, width, n_channels)."""
     shape = atoms.shape[1:] if image_shape is None else tuple(image_shape)
     height, width, n_channels = (*shape, 1) if len(shape) == 2 else shape if len(shape) == 3 else (0, 0, 0)
@@ -111,7 +56,7 @@ def _pictures(atoms, image_shape):
     return atoms.reshape(len(atoms), height, width, n_channels)
 
 
-def _tiled(pictures, n_columns):
+def tiled(pictures, n_columns):
     """The pictures side by side on one sheet, with NaN between them, each scaled to -1..1."""
     n, height, width, n_channels = pictures.shape
     n_columns = n_columns or int(np.ceil(np.sqrt(n)))
