@@ -7,12 +7,20 @@ from numbers import Real
 from skrlv._arrays import double, is_numpy, zeros
 from skrlv._compat import HasMethods, Interval, StrOptions
 from skrlv.decoders import Dictionary
-from skrlv.encoders import LISTA, ShrinkageEncoder, TanhEncoder
+from skrlv.encoders import LISTA, Encoder, ShrinkageEncoder, TanhEncoder
 from skrlv.energy import Energy
 from skrlv.inference import blockwise, exact_codes, fista_restart
 from skrlv.models.base import batches_of
 from skrlv.models.dictionary import DictionaryModel, warn_of_many_atoms, warns_of_offset
-from skrlv.models.encoder import predicted, predictive_alternation, predicts, refuse_cpu, warn_of_divergence
+from skrlv.models.encoder import (
+    is_module,
+    own_encoder,
+    predicted,
+    predictive_alternation,
+    predicts,
+    refuse_cpu,
+    warn_of_divergence,
+)
 from skrlv.models.validation import resolved_tol
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder
@@ -35,11 +43,12 @@ class PredictiveSparseDecomposition(DictionaryModel):
     encoder_weight : float, default=1.0
         w, >= 0, the weight of the prediction error. With 0 the encoder learns to predict the codes, but codes and atoms
         do not depend on it.
-    encoder : {"tanh", "shrinkage", "lista"} or torch.nn.Module, default="tanh"
+    encoder : {"tanh", "shrinkage", "lista"}, Encoder, callable or torch.nn.Module, default="tanh"
         Enc: :math:`g \odot \tanh(W x + b)`, :math:`g \odot \mathrm{sh}_\theta(W x)`, which can be exactly zero, or
         the layers of `LISTAEncoder` with one use of S. A module maps rows to codes. Learning starts from its own
         weights; it needs a device of torch, and runs in evaluation mode
-        (`skrlv.torch_modules.ModuleEncoder`).
+        (`skrlv.torch_modules.ModuleEncoder`). An `Encoder` of your own is where learning starts; so is what a function
+        ``(decoder, lmbda, data_unit) -> Encoder`` returns. It is tested by `skrlv.encoders.check_encoder`.
     inference : {"encoder", "argmin"}, default="encoder"
         What `transform` returns: the prediction, which takes one matrix product, or the minimum of the energy.
     positive : bool, default=False
@@ -126,7 +135,10 @@ class PredictiveSparseDecomposition(DictionaryModel):
             )
         },
         "encoder_weight": [Interval(Real, 0, None, closed="left")],
-        "encoder": [StrOptions({"tanh", "shrinkage", "lista"}), HasMethods(["state_dict", "named_parameters"])],
+        "encoder": [
+            StrOptions({"tanh", "shrinkage", "lista"}), HasMethods(["state_dict", "named_parameters"]), Encoder,
+            callable,
+        ],
         "inference": [StrOptions({"encoder", "argmin"})],
         "learning_rate_init": [Interval(Real, 0, 1, closed="right")],
         "device": [str],
@@ -173,10 +185,9 @@ class PredictiveSparseDecomposition(DictionaryModel):
 
     def _validate_params(self):
         super()._validate_params()
-        named = isinstance(self.encoder, str)
-        if named and self.encoder == "tanh" and self.positive:
+        if isinstance(self.encoder, str) and self.encoder == "tanh" and self.positive:
             raise ValueError("positive=True needs encoder='shrinkage' or 'lista': tanh takes both signs.")
-        if not named:
+        if is_module(self.encoder):
             refuse_cpu(self.device)
 
     def _energy(self, atoms, lmbda, encoder=None):
@@ -212,6 +223,8 @@ class PredictiveSparseDecomposition(DictionaryModel):
 def _first_encoder(model, decoder, lmbda):
     """The encoder that learning starts from."""
     positive = bool(model._shape["positive"])
+    if not isinstance(model.encoder, str) and not is_module(model.encoder):
+        return own_encoder(model, decoder, lmbda)
     if not isinstance(model.encoder, str):
         from skrlv.torch_modules import ModuleEncoder  # torch is imported only where it is used
 

@@ -31,6 +31,7 @@ class Regularizer(ABC):
     """A penalty on codes, sample by sample."""
 
     positive = False
+    convex = True
 
     @property
     def merges(self) -> bool:
@@ -204,6 +205,7 @@ class L0(Regularizer):
     """
 
     positive: bool = False
+    convex = False
 
     @property
     def merges(self):
@@ -284,8 +286,23 @@ def check_regularizer(regularizer, n_components, like=None):
     _checked_value(regularizer, rows, like)
     for t in (0.0, 0.5):
         z = _checked_prox(regularizer, rows, t, like)
-        if np.isinf(_checked_value(regularizer, z, like)).any():
+        value = _checked_value(regularizer, z, like)
+        if np.isinf(value).any():
             raise ValueError(f"regularizer={regularizer!r}: prox(v, {t}) gives codes whose value is infinite.")
+        _check_prox_is_minimum(regularizer, rows, t, z, value, like)
+
+
+def _check_prox_is_minimum(regularizer, rows, t, z, value, like):
+    """Refuse a prox with a larger objective than codes nearby, half of it, and the argument itself."""
+    reached = 0.5 * np.sum((z - rows) ** 2, axis=1) + t * value
+    for other in (0.0 * rows, 0.5 * z, rows, 0.5 * (z + rows), 1.1 * z):
+        with np.errstate(invalid="ignore"):
+            objective = 0.5 * np.sum((other - rows) ** 2, axis=1) + t * _checked_value(regularizer, other, like)
+        if (reached > objective + 1e-3 * (1.0 + np.abs(objective))).any():
+            raise ValueError(
+                f"regularizer={regularizer!r}: prox(v, {t}) does not minimise 1/2 norm(z - v)^2 + {t} R(z): other "
+                "codes have a lower value. Value and prox must belong to the same R."
+            )
 
 
 def _checked_value(regularizer, rows, like):

@@ -475,6 +475,7 @@ def test_learning_without_a_penalty_takes_bounded_work():
 def test_few_rows_on_many_atoms_need_no_matrix_of_all_atoms(rng):
     atoms = unit_rows(rng.normal(size=(4000, 64)))[0]
     for dtype in (np.float64, np.float32):
+        sparse_encode(atoms[:2].astype(dtype), atoms[:3].astype(dtype), 0.5)  # compiles
         with peak_memory() as peak:
             sparse_encode(rng.normal(size=(5, 64)).astype(dtype), atoms.astype(dtype), 0.5)
         assert peak[0] < 0.25 * 4000**2 * np.dtype(dtype).itemsize
@@ -487,6 +488,7 @@ def test_small_numbers_in_a_memory_map_are_widened_by_blocks(model, dtype, tmp_p
     model = seeded(model, max_iter=1, tol=0).fit(X[:300] * 16)
     rows = np.memmap(tmp_path / "rows", dtype, "w+", shape=(20_000, 64))
     rows[...] = np.tile(X[:1000] * 16, (20, 1))
+    model.energy(rows[:10])  # compiles
     with peak_memory() as peak:
         energies = model.energy(rows)
     assert peak[0] < 0.5 * rows.size * 8
@@ -497,6 +499,7 @@ def test_small_numbers_in_a_memory_map_are_widened_by_blocks(model, dtype, tmp_p
 def test_learning_from_small_numbers_in_a_memory_map_widens_them_by_blocks(tmp_path):
     rows = np.memmap(tmp_path / "rows", np.uint8, "w+", shape=(20_000, 64))
     rows[...] = np.tile(X[:1000] * 16, (20, 1))
+    SparseCoder(4, max_iter=1, tol=0, random_state=0).fit(rows[:300])  # compiles
     with peak_memory() as peak:
         model = SparseCoder(4, max_iter=1, tol=0, random_state=0).fit(rows)
     assert peak[0] < 0.5 * rows.size * 8

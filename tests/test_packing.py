@@ -97,6 +97,17 @@ def test_an_encoder_comes_back_as_it_was(encoder):
     assert packed(again).keys() == {"kind", "fields"}
 
 
+@every_encoder
+def test_every_encoder_passes_the_check(encoder):
+    rng = np.random.default_rng(2)
+    rows = rng.standard_normal((3, M, 1) if isinstance(encoder, encoders.ConvolutionalEncoder) else (3, M))
+    if isinstance(encoder, encoders.GaussianNetwork | encoders.HyperLISTA):
+        pytest.skip("its codes are distributions" if isinstance(encoder, encoders.GaussianNetwork) else "has jumps")
+    moved = {name: value * (1.0 + 0.1 * rng.standard_normal(value.shape)) for name, value in encoder.parameters.items()}
+    encoder = encoder.with_parameters(moved)
+    encoders.check_encoder(encoder, rows, encoder(rows).shape[-1])
+
+
 def leaves(value):
     if isinstance(value, dict):
         return [leaf for part in (*value.keys(), *value.values()) for leaf in leaves(part)]

@@ -1,6 +1,7 @@
 """Predictive sparse decomposition: its limits, what it learns, and what it refuses."""
 
 import pickle
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
 from skrlv import PredictiveSparseDecomposition, SparseCoder, sparse_encode
+from skrlv.decoders import Dictionary
+from skrlv.encoders import TanhEncoder
 from skrlv.inference import duality_gap
 
 ENCODERS = ["tanh", "shrinkage", "lista"]
@@ -151,6 +154,74 @@ def test_score_is_minus_the_mean_energy(inference, digits):
 def test_bad_parameters_are_named(bad, digits):
     with pytest.raises(ValueError, match=next(iter(bad))):
         PredictiveSparseDecomposition(4, **bad).fit(digits[:50])
+
+
+@dataclass(frozen=True, eq=False)
+class Own(TanhEncoder):
+    """A tanh encoder of a user's own."""
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
+def test_an_encoder_of_one_s_own_is_learned_as_ours(device, digits):
+    if device != "cpu":
+        pytest.importorskip("torch")
+    options = {"lmbda": 0.5, "max_iter": 3, "tol": 0, "random_state": 0, "device": device}
+    ours = PredictiveSparseDecomposition(8, **options).fit(digits[:200])
+    own = PredictiveSparseDecomposition(8, encoder=lambda d, lmbda, unit: Own.first_step(d, unit), **options)
+    own.fit(digits[:200])
+    assert type(own.encoder_) is Own
+    np.testing.assert_array_equal(own.transform(digits[:50]), ours.transform(digits[:50]))
+    start = Own.first_step(Dictionary(np.asarray(ours.components_)), ours._data_unit)
+    atoms = PredictiveSparseDecomposition(encoder=start, dictionary=ours.components_, **options).fit(digits[:200])
+    assert type(pickle.loads(pickle.dumps(atoms)).encoder_) is Own
+
+
+class WrongGradient(Own):
+    def vjp(self, tape, dz):
+        found = super().vjp(tape, dz)
+        return found | {"gain": 2.0 * found["gain"]}
+
+
+class MissingGradient(Own):
+    def vjp(self, tape, dz):
+        return {"weights": super().vjp(tape, dz)["weights"]}
+
+
+class WrongShape(Own):
+    def vjp(self, tape, dz):
+        found = super().vjp(tape, dz)
+        return found | {"weights": found["weights"].T}
+
+
+class TooWide(Own):
+    def forward(self, y):
+        z, tape = super().forward(y)
+        return np.concatenate([z, z[:, :1]], axis=1), tape
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (WrongGradient, "finite differences give"),
+        (MissingGradient, "the parameters are"),
+        (WrongShape, "a gradient of shape"),
+        (TooWide, "codes of 8 entries"),
+    ],
+)
+def test_a_wrong_encoder_of_one_s_own_is_refused(kind, message, digits):
+    model = PredictiveSparseDecomposition(8, encoder=lambda d, lmbda, unit: kind.first_step(d, unit), max_iter=1)
+    with pytest.raises(ValueError, match=message):
+        model.fit(digits[:50])
+    assert not hasattr(model, "components_")
+
+
+def test_what_makes_no_encoder_is_refused(digits):
+    with pytest.raises(TypeError, match=r"must return an instance of skrlv.encoders.Encoder"):
+        PredictiveSparseDecomposition(8, encoder=lambda *_: 3.0, max_iter=1).fit(digits[:50])
+    with pytest.raises(ValueError, match="positive=True needs an encoder"):
+        PredictiveSparseDecomposition(8, positive=True, encoder=lambda d, lmbda, unit: Own.first_step(d, unit)).fit(
+            digits[:50]
+        )
 
 
 @pytest.mark.parametrize("encoder", ["shrinkage", "lista"])

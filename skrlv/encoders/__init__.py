@@ -1,6 +1,7 @@
 """Encoders Enc, which predict the code from the data."""
 
 from skrlv.encoders.analytic import ALISTA, HyperLISTA, analytic_weights
+from skrlv.encoders.check import check_encoder
 from skrlv.encoders.convolution import ConvolutionalEncoder
 from skrlv.encoders.encoder import Encoder, ZeroEncoder
 from skrlv.encoders.gaussian import GaussianNetwork
@@ -20,6 +21,7 @@ __all__ = [
     "TanhEncoder",
     "ZeroEncoder",
     "analytic_weights",
+    "check_encoder",
     "packed",
     "unpacked",
 ]

@@ -7,7 +7,7 @@ from skrlv.inference.homotopy import homotopy, homotopy_path
 from skrlv.inference.least_angle import debiased, gaps_at, least_angle
 from skrlv.inference.mixed_precision import before_rounding, mixed_path, rounded
 from skrlv.inference.proximal_gradient import fista, fista_restart, ista
-from skrlv.inference.solution import ROWS_PER_THREAD, Gathered, Solution, blockwise, gather, joined, unconverged
+from skrlv.inference.solution import ROWS_PER_THREAD, Gathered, Solution, blockwise, gather, joined, solved, unconverged
 from skrlv.inference.summary import summarize
 from skrlv.inference.tiled_descent import tiled_descent
 from skrlv.inference.useful_range import useful_range
@@ -36,6 +36,7 @@ __all__ = [
     "least_angle",
     "mixed_path",
     "rounded",
+    "solved",
     "summarize",
     "tiled_descent",
     "unconverged",

@@ -15,7 +15,7 @@ from skrlv._containers import sparse_as
 from skrlv._restoring import restored_on_error, unless_learned
 from skrlv._rows import Rows
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread, row_blocks
-from skrlv.inference import gather
+from skrlv.inference import Solution, gather
 from skrlv.learning import LearningState
 from skrlv.models.frozen import warn_of_frozen
 from skrlv.models.progress import Progress
@@ -232,6 +232,8 @@ class LatentVariableModel(
         def infer(rows):
             x = dense(X[rows])
             solution = self._infer(energy, self._placed(x))
+            if not isinstance(solution, Solution):
+                raise TypeError(f"_infer must return a skrlv.inference.Solution, got {type(solution).__name__}.")
             z = to_numpy(solution.z).astype(X.dtype, copy=False)
             return solution._replace(z=z if function is None else function(x, z))
 

@@ -1,6 +1,7 @@
 """What dictionary models share whose codes are found by a search, not by an encoder."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,12 @@ from skrlv.regularizers import LassoFamily
 
 class Coder(DictionaryModel):
     """A dictionary model without an encoder: `fit` finds codes as `transform` does."""
+
+    _frozen: tuple[str, ...] = ()
+    dictionary: Any = None
+    dictionary_init: Any = None
+    batch_size: Any = "auto"
+    tol = 1e-3
 
     def _learner(self, energy, rng, X=None, **given):
         if self.dictionary is not None:

@@ -3,7 +3,9 @@
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skrlv.inference import Solution
+from skrlv._arrays import to_device_of, to_numpy
+from skrlv.encoders import Encoder, check_encoder
+from skrlv.inference import solved
 from skrlv.learning import Alternation, learn_prediction
 from skrlv.models.warning import warn_user
 
@@ -14,10 +16,30 @@ def refuse_cpu(device):
         raise ValueError("encoder= is a torch module: device= must be one of torch's, such as 'torch:cpu' or 'cuda'.")
 
 
+def is_module(encoder):
+    """Whether it is a torch module, told without torch."""
+    return hasattr(encoder, "state_dict") and hasattr(encoder, "named_parameters")
+
+
+def own_encoder(model, decoder, lmbda):
+    """The user's own encoder, as ``encoder=`` gives or makes it, checked on the atoms that learning starts from."""
+    given = model.encoder
+    made = given if isinstance(given, Encoder) else given(decoder, lmbda, model._data_unit)
+    if not isinstance(made, Encoder):
+        raise TypeError(f"encoder={given!r} must return an instance of skrlv.encoders.Encoder, got {made!r}.")
+    made = made.mapped(lambda value: to_device_of(to_numpy(value), decoder.atoms))
+    n_components, n_features = decoder.atoms.shape
+    rows = model._data_unit * np.random.RandomState(0).standard_normal((3, n_features))
+    rows = to_device_of(rows, decoder.atoms)
+    check_encoder(made, rows, n_components)
+    if model._shape["positive"] and (to_numpy(made(rows)) < 0.0).any():
+        raise ValueError(f"positive=True needs an encoder whose codes are not negative, but those of {made!r} are.")
+    return made
+
+
 def predicted(encoder, y):
     """The encoder's codes as a `Solution`."""
-    n = y.shape[0]
-    return Solution(encoder(y), np.zeros(n, dtype=np.int64), np.zeros(n), np.ones(n, dtype=bool))
+    return solved(encoder(y))
 
 
 def predicts(model):

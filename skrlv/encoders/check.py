@@ -1,0 +1,91 @@
+"""Whether an encoder that a user wrote does what learning relies on."""
+
+import numpy as np
+
+from skrlv._arrays import to_device_of, to_numpy
+from skrlv.encoders.encoder import Encoder
+
+_STEP = 1e-6  # of finite differences, as a share of the largest entry of a parameter
+_TOLERANCE = 1e-3
+_CHECKED = 8  # entries of each parameter
+
+
+def check_encoder(encoder, y, n_components):
+    """Test an encoder on a few rows, and refuse one that returns wrong codes or wrong gradients.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The encoder to test.
+    y : array of shape (n_samples, ...)
+        A few rows, in the library and on the device of the encoder's arrays.
+    n_components : int
+        Number of entries of a code.
+
+    Raises
+    ------
+    TypeError
+        If it is not an `Encoder`.
+    ValueError
+        If its codes do not have the shape (n_samples, ..., n_components) or are not finite; if `vjp` does not return
+        one gradient of the right shape per parameter; or if a gradient differs from finite differences (which are
+        computed in float64 only).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.encoders import TanhEncoder, check_encoder
+    >>> check_encoder(TanhEncoder.first_step(Dictionary(np.eye(3)), 1.0), np.ones((2, 3)), 3)
+    """
+    if not isinstance(encoder, Encoder):
+        raise TypeError(f"encoder={encoder!r} must be an instance of skrlv.encoders.Encoder.")
+    name = type(encoder).__name__
+    try:
+        z, tape = encoder.forward(y)
+    except ValueError as error:
+        raise ValueError(f"{name}.forward fails for rows of shape {tuple(y.shape)}: {error}") from error
+    if z.shape[0] != y.shape[0] or z.shape[-1] != n_components:
+        raise ValueError(
+            f"{name}.forward returns codes of shape {tuple(z.shape)}, but {y.shape[0]} rows must have codes of "
+            f"{n_components} entries."
+        )
+    if not np.isfinite(to_numpy(z)).all():
+        raise ValueError(f"{name}.forward returns NaN or infinite codes.")
+    direction = np.cos(np.arange(np.prod(z.shape), dtype=np.float64)).reshape(z.shape)
+    gradients = encoder.vjp(tape, to_device_of(direction, z))
+    if gradients.keys() != encoder.parameters.keys():
+        raise ValueError(
+            f"{name}.vjp returns gradients of {sorted(gradients)}, but the parameters are {sorted(encoder.parameters)}."
+        )
+    for key, value in encoder.parameters.items():
+        if tuple(gradients[key].shape) != tuple(value.shape):
+            raise ValueError(
+                f"{name}.vjp returns a gradient of shape {tuple(gradients[key].shape)} for {key!r}, whose shape is "
+                f"{tuple(value.shape)}."
+            )
+        if str(value.dtype).endswith("float64"):
+            _check_gradient(encoder, y, direction, key, to_numpy(gradients[key]))
+
+
+def _check_gradient(encoder, y, direction, key, gradient):
+    """Compare entries of a gradient with finite differences; those at a kink, where the two sides differ, pass."""
+    value = to_numpy(encoder.parameters[key])
+    step, scale = _STEP * (np.abs(value).max(initial=0.0) or 1.0), np.abs(gradient).max(initial=0.0)
+
+    def at(place, move):
+        moved = value.copy()
+        moved.flat[place] += move
+        codes = encoder.with_parameters({key: to_device_of(moved, encoder.parameters[key])})(y)
+        return float(np.sum(to_numpy(codes) * direction))
+
+    here = float(np.sum(to_numpy(encoder(y)) * direction))
+    for place in np.linspace(0, value.size - 1, min(value.size, _CHECKED)).astype(int):
+        sides = (at(place, step) - here) / step, (here - at(place, -step)) / step
+        allowed = _TOLERANCE * max(scale, max(map(abs, sides)))
+        is_kink = abs(sides[0] - sides[1]) > allowed
+        if not is_kink and abs(0.5 * sum(sides) - gradient.flat[place]) > allowed:
+            raise ValueError(
+                f"{type(encoder).__name__}.vjp returns {gradient.flat[place]:.6g} at entry {place} of the gradient of "
+                f"{key!r}, but finite differences give {0.5 * sum(sides):.6g}."
+            )
