@@ -3,11 +3,13 @@
 import math
 from abc import abstractmethod
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from scipy.optimize import minimize
 
-from skrlv._arrays import squares_per_sample, to_device_of, to_numpy, zeros
+from skrlv._arrays import is_numpy, squares_per_sample, to_device_of, to_numpy, zeros
+from skrlv._threads import each_block
 from skrlv.learning.adam import Descent
 from skrlv.learning.held_out import HeldOutLearner
 from skrlv.learning.minibatches import minibatches
@@ -109,9 +111,10 @@ class WeightLearner(EncoderLearner):
             encoder = self._encoder.with_parameters(descent.parameters)
             z, tape = encoder.forward(y)
             losses, slope = prediction_loss(self._given, y, z, target)
-            gradients = encoder.vjp(tape, self._of_mean(slope))
+            gradients, energy = _both(
+                partial(encoder.vjp, tape, self._of_mean(slope)), partial(self._spent, y, z), on_threads=is_numpy(y)
+            )
             descent.step(float(losses.mean()) / self._unit, gradients, self._allowed)
-            energy = self._spent(y, z)
             spent += energy
             report(energy, len(batch))
         loss = self._mean_loss(self._encoder.with_parameters(descent.parameters)) / self._unit
@@ -236,6 +239,12 @@ class NumberLearner(EncoderLearner):
 
     def _grade(self, value):
         return 1.0 if self._target is None else 1.0 / max(value, np.finfo(np.float64).tiny)
+
+
+def _both(first, second, *, on_threads):
+    """What two independent functions return; at the same time if asked."""
+    tasks = (first, second)
+    return each_block(lambda at: tasks[at.start](), 2, size=1) if on_threads else [task() for task in tasks]
 
 
 def _first_layers(encoder, n):

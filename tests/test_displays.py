@@ -1,0 +1,235 @@
+"""Displays: what was drawn, read back from the axes."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+
+from skrlv import ConvSparseCoder, SparseCoder, SparseCoderCV, VariationalAutoencoder, lmbda_path
+from skrlv.plotting import (
+    CodesDisplay,
+    DictionaryDisplay,
+    EnergyDisplay,
+    LatentDisplay,
+    LmbdaPathDisplay,
+    ManifoldDisplay,
+    ReconstructionDisplay,
+)
+
+plt = pytest.importorskip("matplotlib.pyplot")
+
+X, Y = load_digits(return_X_y=True)
+X = X / 16.0
+IMAGES = load_digits().images / 16.0
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def coder():
+    return SparseCoder(12, lmbda=0.5, max_iter=3, tol=0, random_state=0).fit(X[:300])
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return VariationalAutoencoder(3, hidden_layer_sizes=(8,), max_iter=3, tol=0, random_state=0).fit(X[:200])
+
+
+def picture(ax):
+    return np.ma.filled(ax.images[0].get_array().astype(float), np.nan)
+
+
+# All
+
+
+def every_display(coder, vae):
+    yield lambda ax: DictionaryDisplay.from_estimator(coder, image_shape=(8, 8), ax=ax)
+    yield lambda ax: CodesDisplay.from_estimator(coder, X[:20], ax=ax)
+    yield lambda ax: ReconstructionDisplay.from_estimator(coder, X[0], ax=ax)
+    yield lambda ax: EnergyDisplay.from_estimator(coder, ax=ax)
+    yield lambda ax: LmbdaPathDisplay.from_path(lmbda_path(X[:20], coder.components_, [1.0, 0.5]), ax=ax)
+    yield lambda ax: LatentDisplay.from_estimator(vae, X[:20], ax=ax)
+    yield lambda ax: ManifoldDisplay.from_estimator(vae, image_shape=(8, 8), n_per_side=3, ax=ax)
+
+
+def test_a_display_draws_on_the_axes_it_is_given_and_again_on_others(coder, vae):
+    for draw in every_display(coder, vae):
+        ax = plt.figure().add_subplot()
+        display = draw(ax)
+        assert display.ax_ is ax
+        assert display.figure_ is ax.figure
+        other = draw(None)
+        assert other.ax_ is not ax
+        assert other.figure_ is other.ax_.figure
+
+
+# Dictionary
+
+
+def test_atoms_are_sorted_by_use(coder):
+    display = DictionaryDisplay.from_estimator(coder, image_shape=(8, 8), n_atoms=5)
+    np.testing.assert_array_equal(display.order_, np.argsort(-coder.atom_usage_, kind="stable")[:5])
+    first = coder.components_[display.order_[0]].reshape(8, 8)
+    np.testing.assert_allclose(picture(display.ax_)[1:9, 1:9], first / np.abs(first).max())
+
+
+def test_given_atoms_keep_their_order():
+    given = SparseCoder(dictionary=X[:4], lmbda=0.5).fit(X[:20])
+    np.testing.assert_array_equal(DictionaryDisplay.from_estimator(given, image_shape=(8, 8)).order_, range(4))
+
+
+@pytest.mark.parametrize("kind", ["line", "spectrum"])
+def test_lines_have_the_shape_of_the_atoms(kind, coder):
+    positions = np.linspace(400.0, 700.0, 64)
+    display = DictionaryDisplay.from_estimator(coder, kind=kind, n_atoms=3, positions=positions)
+    lines = [line for line in display.ax_.lines if len(line.get_xdata()) == 64]
+    assert len(lines) == 3
+    for i, line in enumerate(lines):
+        atom = coder.components_[display.order_[i]]
+        np.testing.assert_array_equal(line.get_xdata(), positions)
+        np.testing.assert_allclose(line.get_ydata(), -i + 0.45 * atom / np.abs(atom).max())
+    assert len(display.ax_.collections) == (3 if kind == "spectrum" else 0)
+
+
+def test_kernels_of_series_are_lines_one_per_channel(rng):
+    display = DictionaryDisplay(rng.normal(size=(14, 9, 2))).plot(kind="line")
+    assert sum(len(line.get_xdata()) == 9 for line in display.ax_.lines) == 28
+
+
+def test_what_cannot_be_drawn_is_refused(coder):
+    with pytest.raises(ValueError, match="kind='bars'"):
+        DictionaryDisplay.from_estimator(coder, kind="bars")
+    with pytest.raises(ValueError, match="positions has shape"):
+        DictionaryDisplay.from_estimator(coder, positions=np.arange(3))
+    with pytest.raises(ValueError, match="usage has shape"):
+        DictionaryDisplay(np.eye(3), usage=np.ones(2))
+    with pytest.raises(ValueError, match="are no lines"):
+        DictionaryDisplay(np.ones((2, 3, 3, 3))).plot(kind="line")
+
+
+# Codes
+
+
+@pytest.mark.parametrize("held", [np.asarray, sparse.csr_matrix], ids=["array", "CSR"])
+def test_codes_are_sorted_by_class_and_by_use(held):
+    codes = np.array([[0.0, 0.0, 1.0], [-2.0, 0.0, 3.0], [0.0, 0.0, 4.0]])
+    ax = CodesDisplay(held(codes), labels=[1, 0, 1]).plot().ax_
+    np.testing.assert_array_equal(picture(ax), [[3.0, -2.0, 0.0], [1.0, 0.0, 0.0], [4.0, 0.0, 0.0]])
+    assert ax.images[0].get_clim() == (-4.0, 4.0)
+    assert "44.4%" in ax.get_title()
+
+
+def test_maps_of_one_image_are_tiles():
+    coder = ConvSparseCoder(3, (4, 4), lmbda=0.5, max_iter=1, tol=0, random_state=0).fit(IMAGES[:40])
+    maps = coder.encode(IMAGES[:1])[0]
+    sheet = picture(CodesDisplay.from_estimator(coder, IMAGES[:1]).ax_)
+    np.testing.assert_allclose(sheet[1:6, 1:6], maps[..., 0] / (np.abs(maps[..., 0]).max() or 1.0))
+    with pytest.raises(ValueError, match=r"X\[:1\]"):
+        CodesDisplay.from_estimator(coder, IMAGES[:2])
+
+
+def test_labels_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="labels has shape"):
+        CodesDisplay(np.eye(3), labels=[1, 2])
+
+
+# Reconstruction
+
+
+@pytest.mark.parametrize("split_sign", [False, True])
+def test_the_terms_add_up_to_the_reconstruction(split_sign, coder):
+    coder = SparseCoder(dictionary=coder.components_, lmbda=0.1, split_sign=split_sign).fit(X[:10])
+    display = ReconstructionDisplay.from_estimator(coder, X[3], n_terms=100, image_shape=(8, 8))
+    np.testing.assert_allclose(display.terms.sum(axis=0), display.reconstruction, atol=1e-12)
+    lengths = np.linalg.norm(display.terms, axis=1)
+    assert (np.diff(lengths) <= 1e-12).all()
+    np.testing.assert_allclose(np.abs(display.coefficients), lengths)
+    marks = [text.get_text() for text in display.ax_.texts]
+    assert marks[:2] == ["sample", "sum of atoms"]
+    assert len(marks) == 2 + len(lengths)
+
+
+def test_the_terms_of_an_image_are_those_of_its_kernels():
+    coder = ConvSparseCoder(3, (4, 4), lmbda=0.2, max_iter=1, tol=0, random_state=0).fit(IMAGES[:40])
+    display = ReconstructionDisplay.from_estimator(coder, IMAGES[0])
+    np.testing.assert_allclose(display.terms.sum(axis=0), display.reconstruction, atol=1e-12)
+
+
+def test_a_sample_with_a_zero_code_is_drawn_without_terms(coder):
+    display = ReconstructionDisplay.from_estimator(coder, np.zeros(64))
+    assert len(display.terms) == 0
+
+
+def test_a_model_without_atoms_is_refused(vae):
+    with pytest.raises(TypeError, match="has no atoms"):
+        ReconstructionDisplay.from_estimator(vae, X[0])
+
+
+# Curves
+
+
+def test_the_history_is_drawn(coder, vae):
+    (line,) = EnergyDisplay.from_estimator(coder).ax_.lines
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+    np.testing.assert_array_equal(line.get_ydata(), coder.energy_history_)
+    with_losses = EnergyDisplay.from_estimator(vae).ax_.lines
+    np.testing.assert_array_equal(with_losses[1].get_ydata(), vae.validation_loss_history_)
+
+
+def test_steps_of_inference_fall_towards_the_minimum(coder):
+    display = EnergyDisplay.from_inference(coder.energy_.given(X[:10]), max_iter=50)
+    assert display.ax_.get_yscale() == "log"
+    ista, fista, _ = (line.get_ydata() for line in display.ax_.lines)
+    assert len(ista) == 51
+    assert np.nanmin(ista) >= 0.0
+    assert fista[40] < ista[40]
+    assert (np.diff(ista) <= 1e-12).all()
+
+
+def test_scores_over_lmbda(coder):
+    search = SparseCoderCV(dictionary=coder.components_, lmbdas=[1.0, 0.5, 0.1], cv=2).fit(X[:60])
+    display = LmbdaPathDisplay.from_estimator(search)
+    np.testing.assert_array_equal(display.ax_.lines[0].get_ydata(), search.scores_)
+    assert display.ax_.lines[1].get_xdata()[0] == search.lmbda_
+    grid = GridSearchCV(SparseCoder(dictionary=coder.components_), {"lmbda": [0.1, 1.0]}, cv=2).fit(X[:60])
+    drawn = LmbdaPathDisplay.from_estimator(grid).ax_.lines[0]
+    np.testing.assert_array_equal(drawn.get_xdata(), [1.0, 0.1])
+    np.testing.assert_array_equal(drawn.get_ydata(), grid.cv_results_["mean_test_score"][::-1])
+    both = GridSearchCV(SparseCoder(dictionary=coder.components_), {"lmbda": [0.1], "l2": [0.0]}, cv=2).fit(X[:60])
+    with pytest.raises(ValueError, match="search over lmbda alone"):
+        LmbdaPathDisplay.from_estimator(both)
+
+
+def test_zero_is_left_out_of_a_logarithmic_axis(coder):
+    path = lmbda_path(X[:20], coder.components_, [1.0, 0.1, 0.0])
+    density, error = LmbdaPathDisplay.from_path(path).ax_.lines
+    np.testing.assert_array_equal(density.get_xdata(), [1.0, 0.1])
+    np.testing.assert_array_equal(density.get_ydata(), path.densities[:2])
+    np.testing.assert_allclose(error.get_ydata(), path.errors[:2].mean(axis=1))
+
+
+# Posteriors
+
+
+def test_posteriors_of_two_units_are_ellipses(vae):
+    mean, variance = vae.posterior(X[:20])
+    display = LatentDisplay.from_estimator(vae, X[:20], np.array(list("ab" * 10)), units=(2, 0))
+    ellipses = display.ax_.collections[0]
+    np.testing.assert_allclose(ellipses.get_offsets(), mean[:, [2, 0]])
+    np.testing.assert_allclose(ellipses.get_widths(), 2.0 * np.sqrt(variance[:, 2]))
+    assert len(np.unique(ellipses.get_facecolor(), axis=0)) == 2
+    assert display.ax_.get_xlabel() == "latent unit 2"
+
+
+def test_the_manifold_is_decoded_codes(vae):
+    display = ManifoldDisplay.from_estimator(vae, image_shape=(8, 8), units=(0, 1), n_per_side=3)
+    sheet = picture(display.ax_)
+    assert sheet.shape == (24, 24)
+    np.testing.assert_allclose(sheet[8:16, 8:16].ravel(), vae.inverse_transform(np.zeros((1, 3)))[0], atol=1e-12)
+    upper_left = vae.inverse_transform(np.array([[-1.880794, 1.880794, 0.0]]))[0]
+    np.testing.assert_allclose(sheet[:8, :8].ravel(), upper_left, atol=1e-5)
