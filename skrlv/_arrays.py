@@ -37,6 +37,13 @@ def check_device(device):
         raise ValueError(f"device={device!r} is not known; use 'cpu' (NumPy), 'cuda', 'cuda:<index>' or 'torch:cpu'.")
 
 
+def torch_devices():
+    """The devices of torch on this machine, as values of ``device=``."""
+    import torch
+
+    return ["torch:cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+
+
 def to_device(x, device):
     """A NumPy array as an array on ``device``; unchanged for "cpu"."""
     check_device(device)

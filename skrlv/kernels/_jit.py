@@ -1,5 +1,8 @@
 """The one decorator of the kernels."""
 
+import os
+from pathlib import Path
+
 import numba
 
 
@@ -23,3 +26,8 @@ def lean(function):
 def inlined(function):
     """A lean kernel that is copied into its callers: to pass many arrays takes longer than a short loop."""
     return kernel(function, _nrt=False, forceinline=True)
+
+
+def cache_folder():
+    """Where numba keeps what it has compiled: NUMBA_CACHE_DIR, or a folder beside the kernels."""
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__")

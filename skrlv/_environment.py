@@ -1,0 +1,58 @@
+"""What a bug report needs to know: versions, threads, devices, and whether kernels are compiled already."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import threadpoolctl
+
+PACKAGES = (
+    "skrlv", "numpy", "scipy", "scikit-learn", "numba", "array-api-compat", "torch", "dask", "onnx", "matplotlib",
+)  # fmt: skip
+
+
+def describe():
+    """Yield lines that describe this installation."""
+    yield f"Python {sys.version.split()[0]} on {platform.platform()}"
+    for name in PACKAGES:
+        yield f"{name:18s} {_version(name)}"
+    yield f"{'cores':18s} {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
+    yield f"{'BLAS':18s} {_blas()}"
+    yield f"{'devices':18s} {', '.join(_devices())}"
+    folder, n_files = _cache()
+    state = f"{n_files} compiled kernels" if n_files else "empty: the first fit compiles for some seconds, see warmup()"
+    yield f"{'kernel cache':18s} {folder} ({state})"
+
+
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _blas():
+    found = {
+        f"{pool['internal_api']} {pool['version']} with {pool['num_threads']} threads"
+        for pool in threadpoolctl.threadpool_info()
+        if pool["user_api"] == "blas"
+    }
+    return "; ".join(sorted(found)) or "unknown"
+
+
+def _devices():
+    """Values of ``device=``."""
+    if _version("torch") == "not installed":
+        return ["cpu"]
+    from skrlv._arrays import torch_devices
+
+    return ["cpu", *torch_devices()]
+
+
+def _cache():
+    """The folder of compiled kernels, and their number."""
+    from skrlv.kernels._jit import cache_folder
+
+    folder = cache_folder()
+    return folder, len(list(folder.rglob("*.nbc"))) if folder.exists() else 0
