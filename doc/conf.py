@@ -17,9 +17,21 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # formulas need no network
+    "sphinx_copybutton",
+    "sphinx_design",
+    "matplotlib.sphinxext.plot_directive",
+    "myst_parser",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
+source_suffix = {".rst": "restructuredtext"}  # Markdown is only included
+suppress_warnings = ["myst.header"]
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+plot_html_show_formats = plot_html_show_source_link = False
+plot_formats = [("png", 90)]
+plot_rcparams = {"figure.figsize": (6.0, 4.0)}
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 default_role = "code"
@@ -35,12 +47,19 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/(plot_|quickstart)",
     "doc_module": ("skrlv",),
     "show_memory": False,
+    "capture_repr": (),
+    "within_subsection_order": "ExampleTitleSortKey",
     "download_all_examples": False,
 }
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"skrlv {release}"
 html_show_sourcelink = False
+ALONE = ("index", "install", "tutorial", "which_estimator", "migration", "troubleshooting", "glossary", "equation")
+ALONE += ("extending", "benchmarks", "citing", "changelog")
+html_sidebars = {page: [] for page in ALONE}  # pages without others below them
+html_static_path = ["_static"]
+html_css_files = ["skrlv.css"]
 html_theme_options = {
     "navbar_align": "left",
     "navigation_with_keys": False,

@@ -463,7 +463,7 @@ def test_what_cannot_be_learned_from_is_warned_of(images):
             ConvSparseCoder(4, (3, 3)).fit(X)
     with pytest.raises(ValueError, match="empty list"):
         ConvSparseCoder(4, (3, 3)).partial_fit([])
-    with pytest.warns(UserWarning, match="no scale to go by"):
+    with pytest.warns(UserWarning, match="no scale to be derived from"):
         ConvSparseCoder(4, (3, 3)).partial_fit(np.zeros_like(images[:4]))
 
 
