@@ -1,9 +1,12 @@
 """Sparse codes of whole signals and images by convolution, exact (ConvSparseCoder) and predicted."""
 
+from collections.abc import Sequence
 from math import prod
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv._arrays import max_per_sample, to_numpy
@@ -160,25 +163,25 @@ class ConvSparseCoder(ConvolutionalModel):
 
     def __init__(
         self,
-        n_components=16,
-        kernel_size=(9, 9),
+        n_components: int = 16,
+        kernel_size: int | Sequence[int] = (9, 9),
         *,
-        lmbda="auto",
-        signal_shape=None,
-        positive=False,
-        dictionary=None,
-        dictionary_init=None,
-        pooling=None,
-        crop_size="auto",
-        max_iter=50,
-        batch_size="auto",
-        tol=1e-3,
-        code_tol="auto",
-        sparse_output=False,
-        n_jobs=None,
-        device="cpu",
-        warm_start=False,
-        random_state=None,
+        lmbda: float | str = "auto",
+        signal_shape: Sequence[int] | None = None,
+        positive: bool = False,
+        dictionary: ArrayLike | None = None,
+        dictionary_init: ArrayLike | str | None = None,
+        pooling: int | Sequence[int] | None = None,
+        crop_size: int | Sequence[int] | str | None = "auto",
+        max_iter: int = 50,
+        batch_size: int | str = "auto",
+        tol: float = 1e-3,
+        code_tol: float | str = "auto",
+        sparse_output: bool = False,
+        n_jobs: int | None = None,
+        device: str = "cpu",
+        warm_start: bool = False,
+        random_state: Any = None,
     ):
         self.n_components = n_components
         self.kernel_size = kernel_size
@@ -381,27 +384,27 @@ class ConvSparseAutoencoder(ConvolutionalModel):
 
     def __init__(
         self,
-        n_components=16,
-        kernel_size=(9, 9),
+        n_components: int = 16,
+        kernel_size: int | Sequence[int] = (9, 9),
         *,
-        lmbda="auto",
-        encoder_weight=1.0,
-        inference="encoder",
-        signal_shape=None,
-        dictionary=None,
-        dictionary_init=None,
-        pooling=None,
-        crop_size="auto",
-        max_iter=50,
-        batch_size="auto",
-        learning_rate_init=1e-2,
-        tol=1e-3,
-        code_tol="auto",
-        sparse_output=False,
-        n_jobs=None,
-        device="cpu",
-        warm_start=False,
-        random_state=None,
+        lmbda: float | str = "auto",
+        encoder_weight: float = 1.0,
+        inference: str = "encoder",
+        signal_shape: Sequence[int] | None = None,
+        dictionary: ArrayLike | None = None,
+        dictionary_init: ArrayLike | str | None = None,
+        pooling: int | Sequence[int] | None = None,
+        crop_size: int | Sequence[int] | str | None = "auto",
+        max_iter: int = 50,
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 1e-2,
+        tol: float = 1e-3,
+        code_tol: float | str = "auto",
+        sparse_output: bool = False,
+        n_jobs: int | None = None,
+        device: str = "cpu",
+        warm_start: bool = False,
+        random_state: Any = None,
     ):
         self.n_components = n_components
         self.kernel_size = kernel_size

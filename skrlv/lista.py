@@ -2,9 +2,10 @@
 
 from functools import partial
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from skrlv._arrays import to_numpy
@@ -142,24 +143,24 @@ class LISTAEncoder(DictionaryModel):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        lmbda="auto",
-        n_layers=3,
-        architecture="lista",
-        objective="codes",
-        tied=True,
-        positive=False,
-        dictionary=None,
-        max_iter=200,
-        batch_size="auto",
-        learning_rate_init=2e-3,
-        tol=1e-3,
-        n_iter_no_change=5,
-        validation_fraction=0.1,
-        device="cpu",
-        n_jobs=None,
-        random_state=None,
+        lmbda: float | str = "auto",
+        n_layers: int = 3,
+        architecture: str = "lista",
+        objective: str = "codes",
+        tied: bool = True,
+        positive: bool = False,
+        dictionary: ArrayLike | None = None,
+        max_iter: int = 200,
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 2e-3,
+        tol: float = 1e-3,
+        n_iter_no_change: int = 5,
+        validation_fraction: float = 0.1,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+        random_state: Any = None,
     ):
         self.n_components = n_components
         self.lmbda = lmbda
@@ -180,7 +181,7 @@ class LISTAEncoder(DictionaryModel):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, codes=None):
+    def fit(self, X, y=None, *, codes=None) -> Self:
         """Learn the atoms, unless they are given, and to predict codes on them.
 
         Parameters

@@ -3,6 +3,9 @@
 from dataclasses import replace
 from functools import partial
 from numbers import Real
+from typing import Any
+
+from numpy.typing import ArrayLike
 
 from skrlv._arrays import double, is_numpy, zeros
 from skrlv._compat import HasMethods, Interval, StrOptions
@@ -146,24 +149,24 @@ class PredictiveSparseDecomposition(DictionaryModel):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        lmbda="auto",
-        encoder_weight=1.0,
-        encoder="tanh",
-        inference="encoder",
-        positive=False,
-        dictionary=None,
-        dictionary_init=None,
-        max_iter=100,
-        batch_size="auto",
-        learning_rate_init=1e-2,
-        tol=1e-3,
-        code_tol="auto",
-        device="cpu",
-        n_jobs=None,
-        warm_start=False,
-        random_state=None,
+        lmbda: float | str = "auto",
+        encoder_weight: float = 1.0,
+        encoder: Any = "tanh",
+        inference: str = "encoder",
+        positive: bool = False,
+        dictionary: ArrayLike | None = None,
+        dictionary_init: ArrayLike | str | None = None,
+        max_iter: int = 100,
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 1e-2,
+        tol: float = 1e-3,
+        code_tol: float | str = "auto",
+        device: str = "cpu",
+        n_jobs: int | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
     ):
         self.n_components = n_components
         self.lmbda = lmbda

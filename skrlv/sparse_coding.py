@@ -1,8 +1,10 @@
 """Sparse coding, with exact codes (SparseCoder) or by proximal gradient on any device (FISTACoder)."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skrlv._compat import Interval, StrOptions
 from skrlv._threads import each_block
@@ -135,23 +137,23 @@ class SparseCoder(Coder):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        lmbda="auto",
-        positive=False,
-        positive_dictionary=False,
-        l2=0.0,
-        dictionary=None,
-        dictionary_init=None,
-        max_iter=100,
-        batch_size="auto",
-        tol=1e-3,
-        code_tol="auto",
-        split_sign=False,
-        sparse_output=False,
-        n_jobs=None,
-        warm_start=False,
-        random_state=None,
+        lmbda: float | str = "auto",
+        positive: bool = False,
+        positive_dictionary: bool = False,
+        l2: float = 0.0,
+        dictionary: ArrayLike | None = None,
+        dictionary_init: ArrayLike | str | None = None,
+        max_iter: int = 100,
+        batch_size: int | str = "auto",
+        tol: float = 1e-3,
+        code_tol: float | str = "auto",
+        split_sign: bool = False,
+        sparse_output: bool = False,
+        n_jobs: int | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
     ):
         self.n_components = n_components
         self.lmbda = lmbda
@@ -293,22 +295,22 @@ class FISTACoder(Coder):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        lmbda="auto",
-        regularizer="l1",
-        positive=False,
-        dictionary=None,
-        dictionary_init=None,
-        max_iter=100,
-        batch_size="auto",
-        tol=1e-3,
-        code_max_iter=1000,
-        code_tol="auto",
-        sparse_output=False,
-        device="cpu",
-        warm_start=False,
-        random_state=None,
+        lmbda: float | str = "auto",
+        regularizer: str | Regularizer = "l1",
+        positive: bool = False,
+        dictionary: ArrayLike | None = None,
+        dictionary_init: ArrayLike | str | None = None,
+        max_iter: int = 100,
+        batch_size: int | str = "auto",
+        tol: float = 1e-3,
+        code_max_iter: int = 1000,
+        code_tol: float | str = "auto",
+        sparse_output: bool = False,
+        device: str = "cpu",
+        warm_start: bool = False,
+        random_state: Any = None,
     ):
         self.n_components = n_components
         self.lmbda = lmbda

@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.model_selection import check_cv
 
 from skrlv._rows import Rows, sample_rows
@@ -129,23 +131,23 @@ class SparseCoderCV(SparseCoder):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        lmbdas=None,
-        cv=None,
-        positive=False,
-        positive_dictionary=False,
-        l2=0.0,
-        dictionary=None,
-        dictionary_init=None,
-        max_iter=100,
-        batch_size="auto",
-        tol=1e-3,
-        code_tol="auto",
-        split_sign=False,
-        sparse_output=False,
-        n_jobs=None,
-        random_state=None,
+        lmbdas: ArrayLike | None = None,
+        cv: Any = None,
+        positive: bool = False,
+        positive_dictionary: bool = False,
+        l2: float = 0.0,
+        dictionary: ArrayLike | None = None,
+        dictionary_init: ArrayLike | str | None = None,
+        max_iter: int = 100,
+        batch_size: int | str = "auto",
+        tol: float = 1e-3,
+        code_tol: float | str = "auto",
+        split_sign: bool = False,
+        sparse_output: bool = False,
+        n_jobs: int | None = None,
+        random_state: Any = None,
     ):
         super().__init__(
             n_components,

@@ -1,7 +1,9 @@
 """The variational autoencoder: codes whose information is limited by noise."""
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import DensityMixin
@@ -186,27 +188,27 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
 
     def __init__(
         self,
-        n_components=16,
+        n_components: int = 16,
         *,
-        hidden_layer_sizes=(256,),
-        activation="relu",
-        likelihood="gaussian",
-        scale="auto",
-        beta=1.0,
-        kl_warmup=0,
-        free_bits=0.0,
-        learn_variance=True,
-        max_iter=200,
-        batch_size="auto",
-        learning_rate_init=1e-3,
-        tol=1e-4,
-        n_iter_no_change=5,
-        validation_fraction=0.1,
-        encoder=None,
-        decoder=None,
-        device="cpu",
-        warm_start=False,
-        random_state=None,
+        hidden_layer_sizes: int | Sequence[int] = (256,),
+        activation: str = "relu",
+        likelihood: str = "gaussian",
+        scale: float | str = "auto",
+        beta: float = 1.0,
+        kl_warmup: int = 0,
+        free_bits: float = 0.0,
+        learn_variance: bool = True,
+        max_iter: int = 200,
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 1e-3,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 5,
+        validation_fraction: float = 0.1,
+        encoder: Any = None,
+        decoder: Any = None,
+        device: str = "cpu",
+        warm_start: bool = False,
+        random_state: Any = None,
     ):
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes

@@ -357,9 +357,7 @@ def test_what_shapes_the_model_is_frozen_by_fit(digits):
     model = vae(likelihood="bernoulli", max_iter=2).fit(digits)
     expected = model.transform(digits)
     model.set_params(n_components=9, beta=7.0, activation="tanh", likelihood="gaussian", learn_variance=False)
-    with pytest.warns(
-        UserWarning, match="n_components, activation, .*beta.* changed since fit"
-    ):
+    with pytest.warns(UserWarning, match="n_components, activation, .*beta.* changed since fit"):
         codes = model.transform(digits)
     np.testing.assert_array_equal(codes, expected)
 

@@ -1,6 +1,7 @@
 """What all models share: fit, transform and the other methods of scikit-learn's interface."""
 
 from abc import ABCMeta, abstractmethod
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -66,7 +67,7 @@ class LatentVariableModel(
         """The fitted equation, rebuilt from the stored arrays."""
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         r"""Learn the parameters from X.
 
         Parameters
@@ -139,7 +140,7 @@ class LatentVariableModel(
 
     @available_if(lambda self: self._streams)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Learn from one more batch of a stream.
 
         The first call sets up the model from its batch, as `fit` would from all data: the initial parameters, and lmbda
@@ -196,7 +197,7 @@ class LatentVariableModel(
     def _warn_about_first_batch(self, X):
         """Warn of a first batch that sets up a stream badly."""
 
-    def transform(self, X):
+    def transform(self, X) -> Any:
         """Find the codes of X.
 
         Parameters
@@ -260,7 +261,7 @@ class LatentVariableModel(
         """Invert `_as_features`."""
         return Z
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X) -> Any:
         """Decode codes as `transform` returns them.
 
         Parameters
@@ -283,7 +284,7 @@ class LatentVariableModel(
             decoded = energy.cost.expected(energy.decoder(self._placed(z)))
         return to_numpy(decoded).astype(z.dtype, copy=False)
 
-    def energy(self, X, Z=None):
+    def energy(self, X, Z=None) -> np.ndarray:
         """Energy of each sample with its code.
 
         Parameters
@@ -312,7 +313,7 @@ class LatentVariableModel(
             return self._map_codes(energy, X, evaluate)
         return np.concatenate(self._each_block(lambda rows: evaluate(dense(X[rows]), z[rows]), len(z)))
 
-    def score_samples(self, X):
+    def score_samples(self, X) -> np.ndarray:
         """Minus the energy of each sample with the code that `transform` gives it.
 
         Parameters
@@ -327,7 +328,7 @@ class LatentVariableModel(
         """
         return -self.energy(X)
 
-    def score(self, X, y=None):
+    def score(self, X, y=None) -> float:
         """Mean of `score_samples`; energies at different lmbda do not compare.
 
         Parameters

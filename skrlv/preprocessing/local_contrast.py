@@ -1,6 +1,8 @@
 """Local contrast normalization of images."""
 
+from collections.abc import Sequence
 from numbers import Real
+from typing import Self
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -66,13 +68,13 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         "signal_shape": [tuple, list, None],
     }
 
-    def __init__(self, sigma=2.0, *, floor="mean", signal_shape=None):
+    def __init__(self, sigma: float = 2.0, *, floor: float | str = "mean", signal_shape: Sequence[int] | None = None):
         self.sigma = sigma
         self.floor = floor
         self.signal_shape = signal_shape
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Compute ``floor_``.
 
         Parameters
@@ -148,7 +150,7 @@ class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstima
             checked = check_array(X, dtype=float_dtype(X), input_name="X", **options)
             if checked.ndim == 2:
                 check_image_shape("signal_shape", self.signal_shape, checked.shape[1], needed=True)
-                checked = checked.reshape(len(checked), *self.signal_shape)
+                checked = checked.reshape(len(checked), *(self.signal_shape or ()))
         for image in checked:
             if image.ndim not in (2, 3):
                 raise ValueError(f"X has images of shape {image.shape}, but must have (height, width[, n_channels]).")

@@ -1,7 +1,9 @@
 """Whitening of image patches."""
 
+from collections.abc import Sequence
 from math import prod
 from numbers import Real
+from typing import Self
 
 import numpy as np
 from scipy.fft import dctn, idctn
@@ -102,7 +104,15 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         "cutoff": [Interval(Real, 0, None, closed="neither")],
     }
 
-    def __init__(self, method="zca", *, patch_shape=None, remove_mean=True, epsilon=0.01, cutoff=0.4):
+    def __init__(
+        self,
+        method: str = "zca",
+        *,
+        patch_shape: Sequence[int] | None = None,
+        remove_mean: bool = True,
+        epsilon: float = 0.01,
+        cutoff: float = 0.4,
+    ):
         self.method = method
         self.patch_shape = patch_shape
         self.remove_mean = remove_mean
@@ -110,7 +120,7 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.cutoff = cutoff
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Estimate the covariance, or the scale of the filtered patches.
 
         Parameters
@@ -150,7 +160,8 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return mean, (directions / scales) @ directions.T, (directions * scales) @ directions.T
 
     def _olshausen_field(self, X):
-        gains, n_channels = _gains(self.patch_shape[:2], self.cutoff), prod(self.patch_shape[2:])
+        shape = tuple(self.patch_shape or ())
+        gains, n_channels = _gains(shape[:2], self.cutoff), prod(shape[2:])
         whitening = _filter_matrix(gains, n_channels)
         squares = sum(np.sum((self._doubles(x) @ whitening) ** 2) for x in dense_blocks(X))
         rms = np.sqrt(squares / X.size)
