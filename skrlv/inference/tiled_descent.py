@@ -17,6 +17,7 @@ from skrlv.regularizers import LassoFamily
 _POSITIONS_PER_TILE = 2048
 _ENTRIES_PER_SLAB = 2**20
 _FLOAT32_TOL = 1e-5  # smaller gaps need sums in float64
+_STALLED = 100  # visits after which rounding prevails if the largest violation has not fallen
 _NO_GAIN = 0.9  # a gap above this share of the smallest gap so far is no progress
 
 
@@ -194,9 +195,11 @@ def _visit_tiles(problem, c, z, target, max_iter, n_jobs):
     def work(box):
         return solve_tile(problem.table, thresholds, problem.positive, box, target, c, z)
 
+    least, since = np.inf, 0
     for visits in range(max_iter):
         found = [violation for group in problem.tilings[visits % 2] for violation in _parallel(work, group, n_jobs)]
-        if not max(found) > target:
+        least, since = (max(found), 0) if max(found) < least else (least, since + 1)
+        if not max(found) > target or since >= _STALLED:
             break
     return visits + 1
 
