@@ -275,7 +275,8 @@ def check_regularizer(regularizer, n_components, like=None):
         If it is not a `Regularizer`, or its value or prox is not an array.
     ValueError
         If the value is not one number per sample, or is NaN or minus infinity; if prox changes the shape, writes into
-        its argument, or returns codes that are not finite or whose value is infinite; or if a row depends on others.
+        its argument, or returns codes that are not finite, whose value is infinite, or that codes nearby are better
+        than; or if a row depends on others.
     """
     if not isinstance(regularizer, Regularizer):
         raise TypeError(f"regularizer={regularizer!r} must be an instance of skrlv.regularizers.Regularizer.")

@@ -185,11 +185,11 @@ class SparseCoderCV(SparseCoder):
         folds = [] if self.dictionary is not None else self._folds(X)
         errors, atoms = self._errors_without_rows(X, lmbdas, folds, [None] * len(folds))
         ratio, lowest = lmbdas[-1] / lmbdas[-2] if extended else 1.0, lmbdas[-1] / _FURTHEST
-        while extended and errors.argmin() == errors.size - 1 and lmbdas[-1] * ratio > lowest:
+        while extended and _ends_best(errors, X) and lmbdas[-1] * ratio > lowest:
             further = lmbdas[-1] * ratio ** np.arange(1, _AT_A_TIME + 1)
             more, atoms = self._errors_without_rows(X, further, folds, atoms)
             lmbdas, errors = np.append(lmbdas, further), np.append(errors, more)
-        if extended and errors.argmin() == errors.size - 1:
+        if extended and _ends_best(errors, X):
             warn_user(
                 f"lmbda={lmbdas[-1]:.3g} has the best score, and it is the smallest that was tried: codes are dense "
                 "there, and X may hold no noise. Pass lmbdas= that go lower, or choose lmbda by what codes are for."
@@ -237,6 +237,12 @@ class _Step(SparseCoder):
     """A fit of which only the score is wanted: the ends of a path are useless on purpose."""
 
     _warns = False
+
+
+def _ends_best(errors, X):
+    """Whether the smallest lmbda has a better score than all others."""
+    scores = r_squared(errors, X)
+    return scores[-1] > scores[:-1].max()
 
 
 def _grid(energy, X):

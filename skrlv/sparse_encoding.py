@@ -10,6 +10,7 @@ import numpy as np
 from skrlv._arrays import squares_per_sample
 from skrlv._compat import Interval, validate_params
 from skrlv._containers import sparse_as
+from skrlv._rows import largest_magnitude
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block
 from skrlv.inference import (
     Gathered,
@@ -35,6 +36,7 @@ from skrlv.models.validation import (
     check_problem,
     decreasing,
     lasso_energy,
+    refuse_extremes,
     resolved_tol,
     stored,
 )
@@ -42,7 +44,7 @@ from skrlv.models.warning import warn_unless_converged, warn_user
 
 _REMEDY = "Raise code_tol; if atoms are nearly linearly dependent, raise lmbda or l2."
 _CODES_PER_BLOCK = 4096  # rows x lmbdas in a block of a path
-_ROUNDING = {"f": 1e-6, "d": 1e-8}  # of a relative error: the square root of the rounding of its square
+_ROUNDING = {"f": 1e-6, "d": 5e-8}  # of a relative error: the square root of the rounding of its square
 
 
 @validate_params(
@@ -96,7 +98,7 @@ def sparse_encode(
         equal entries), or if the path ends.
     max_error : float or None, default=None
         Largest relative error :math:`\|x - zD\| / \|x\|` of a row, in [0, 1). The code is the one at the largest lmbda
-        whose error is no larger than this. The error is accurate to about 1e-8.
+        whose error is no larger than this. The error is accurate to about 2e-8.
     debias : bool, default=False
         Whether to refit the non-zeros of each row by least squares without any penalty (non-negative least squares
         if ``positive``), which undoes the shrinkage. Targets apply to the codes before the refit.
@@ -160,6 +162,7 @@ def sparse_encode(
     to_target = n_nonzero is not None or max_error is not None
     _check_combination(lmbda, init, to_target)
     given, (X, dictionary) = X, check_problem(X, dictionary)
+    refuse_extremes(largest_magnitude(X), X.shape[1], X.dtype, np.float64)
     energy = lasso_energy(dictionary, lmbda or 0.0, positive=positive, l2=l2, weights=weights)
     energy, init = energy.for_rows(X.shape[0]), _checked_init(init, energy, X)
     tol = resolved_tol(code_tol, X.dtype)
@@ -370,6 +373,7 @@ def lmbda_path(
     """
     lmbdas = None if lmbdas is None else decreasing(lmbdas)
     given, (X, dictionary) = X, check_problem(X, dictionary)
+    refuse_extremes(largest_magnitude(X), X.shape[1], X.dtype, np.float64)
     if lmbdas is None:
         lmbdas = lmbda_grid(X, dictionary)
     energy = lasso_energy(dictionary, lmbdas[-1], positive=positive, l2=l2, weights=weights)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from skrlv import ConvSparseCoder, SparseCoder, SparseCoderCV, VariationalAutoencoder, lmbda_path
@@ -233,3 +234,35 @@ def test_the_manifold_is_decoded_codes(vae):
     np.testing.assert_allclose(sheet[8:16, 8:16].ravel(), vae.inverse_transform(np.zeros((1, 3)))[0], atol=1e-12)
     upper_left = vae.inverse_transform(np.array([[-1.880794, 1.880794, 0.0]]))[0]
     np.testing.assert_allclose(sheet[:8, :8].ravel(), upper_left, atol=1e-5)
+
+
+@pytest.mark.parametrize("units", [(0, 0), (0, 3), (-1, 0), (0, 1, 2)])
+def test_units_that_are_not_two_are_refused(units, vae):
+    with pytest.raises(ValueError, match="units="):
+        LatentDisplay.from_estimator(vae, X[:5], units=units)
+    with pytest.raises(ValueError, match="units="):
+        ManifoldDisplay.from_estimator(vae, image_shape=(8, 8), units=units)
+
+
+# What cannot be drawn
+
+
+def test_estimators_that_are_not_fitted_or_of_another_kind_are_refused(coder):
+    with pytest.raises(NotFittedError):
+        DictionaryDisplay.from_estimator(SparseCoder(3))
+    with pytest.raises(NotFittedError):
+        CodesDisplay.from_estimator(SparseCoder(3), X[:5])
+    with pytest.raises(NotFittedError):
+        ReconstructionDisplay.from_estimator(SparseCoder(3), X[0])
+    with pytest.raises(NotFittedError):
+        EnergyDisplay.from_estimator(SparseCoder(3))
+    with pytest.raises(NotFittedError):
+        LatentDisplay.from_estimator(VariationalAutoencoder(2), X[:5])
+    with pytest.raises(TypeError, match="has not chosen lmbda"):
+        LmbdaPathDisplay.from_estimator(coder)
+    with pytest.raises(TypeError, match="has no posteriors"):
+        LatentDisplay.from_estimator(coder, X[:5])
+    with pytest.raises(ValueError, match="methods="):
+        EnergyDisplay.from_inference(coder.energy_.given(X[:5]), methods="ista")
+    with pytest.raises(ValueError, match="at least one of"):
+        LmbdaPathDisplay([1.0, 0.5])

@@ -896,3 +896,34 @@ def test_collapsed_codes_are_warned_of_whatever_the_batch(batch_size, rng):
     model = VariationalAutoencoder(2, hidden_layer_sizes=(8,), beta=20.0, max_iter=20, tol=0, batch_size=batch_size)
     with pytest.warns(UserWarning, match="collapsed"):
         seeded(model).fit(noise)
+
+
+@pytest.mark.parametrize("scale", [1e160, 1e-200])
+def test_functions_refuse_data_whose_squares_leave_the_range(scale):
+    for act in (lambda data: sparse_encode(data, X[:4], 0.1), lambda data: lmbda_path(data, X[:4], [0.1])):
+        with pytest.raises(ValueError, match=r"overflow|vanish"):
+            act(scale * X[:5])
+
+
+class WrongRows(SparseCoder):
+    def _infer(self, energy, y, z0=None):
+        found = super()._infer(energy, y, z0)
+        return found._replace(z=found.z[:1])
+
+
+class NoSolution(SparseCoder):
+    def _infer(self, energy, y, z0=None):
+        return super()._infer(energy, y, z0).z
+
+
+@pytest.mark.parametrize(("kind", "error"), [(WrongRows, ValueError), (NoSolution, TypeError)])
+def test_what_inference_must_not_return_is_refused_in_fit(kind, error):
+    with pytest.raises(error, match=r"one per row|must return a skrlv.inference.Solution"):
+        kind(4, max_iter=1, random_state=0).fit(X[:30])
+
+
+def test_data_that_are_constant_do_not_extend_the_grid_of_lmbda():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        SparseCoderCV(4, cv=2, max_iter=2, random_state=0).fit(np.ones((50, 16)))
+    assert not any("has the best score" in str(warning.message) for warning in caught)

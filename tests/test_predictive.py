@@ -199,9 +199,35 @@ class TooWide(Own):
         return np.concatenate([z, z[:, :1]], axis=1), tape
 
 
+class MixedRows(Own):
+    def forward(self, y):
+        z, tape = super().forward(y)
+        return z - z.mean(axis=0), tape
+
+
+class WrongAxes(Own):
+    @property
+    def code_axes(self):
+        return {"weights": (0,)}
+
+
+class NoNumber(Own):
+    def vjp(self, tape, dz):
+        return {name: np.nan * value for name, value in super().vjp(tape, dz).items()}
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e8])
+def test_the_check_of_an_encoder_does_not_depend_on_the_unit(unit, digits):
+    own = PredictiveSparseDecomposition(8, encoder=lambda d, lmbda, unit: Own.first_step(d, unit), max_iter=1, tol=0)
+    assert type(own.fit(unit * digits[:100]).encoder_) is Own
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
+        (MixedRows, "depends on the other rows"),
+        (WrongAxes, "code_axes does not name every axis"),
+        (NoNumber, "not finite"),
         (WrongGradient, "finite differences give"),
         (MissingGradient, "the parameters are"),
         (WrongShape, "a gradient of shape"),

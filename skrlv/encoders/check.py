@@ -50,8 +50,12 @@ def check_encoder(encoder, y, n_components):
             f"{name}.forward returns codes of shape {tuple(z.shape)}, but {y.shape[0]} rows must have codes of "
             f"{n_components} entries."
         )
-    if not np.isfinite(to_numpy(z)).all():
-        raise ValueError(f"{name}.forward returns NaN or infinite codes.")
+    codes = to_numpy(z)
+    if codes.dtype.kind != "f" or not np.isfinite(codes).all():
+        raise ValueError(f"{name}.forward must return finite codes of floats, got {codes.dtype}.")
+    if not np.allclose(to_numpy(encoder(y[:1])), codes[:1], rtol=1e-3, atol=1e-3 * np.abs(codes).max()):
+        raise ValueError(f"{name}.forward of a row depends on the other rows, or on chance.")
+    _check_order(_in_general_position(encoder, y), y)
     direction = np.cos(np.arange(np.prod(z.shape), dtype=np.float64)).reshape(z.shape)
     gradients = encoder.vjp(tape, to_device_of(direction, z))
     if gradients.keys() != encoder.parameters.keys():
@@ -59,6 +63,8 @@ def check_encoder(encoder, y, n_components):
             f"{name}.vjp returns gradients of {sorted(gradients)}, but the parameters are {sorted(encoder.parameters)}."
         )
     for key, value in encoder.parameters.items():
+        if not np.isfinite(to_numpy(gradients[key])).all():
+            raise ValueError(f"{name}.vjp returns a gradient for {key!r} that is not finite.")
         if tuple(gradients[key].shape) != tuple(value.shape):
             raise ValueError(
                 f"{name}.vjp returns a gradient of shape {tuple(gradients[key].shape)} for {key!r}, whose shape is "
@@ -68,10 +74,34 @@ def check_encoder(encoder, y, n_components):
             _check_gradient(encoder, y, direction, key, to_numpy(gradients[key]))
 
 
+def _in_general_position(encoder, y):
+    """The encoder with other parameters, no two entries of which are alike."""
+    units, moved = encoder.scales(_rms(y), _rms(encoder(y))), {}
+    for key, value in encoder.parameters.items():
+        numbers = to_numpy(value)
+        size = np.abs(numbers).max(initial=0.0) or units[key]
+        moved[key] = numbers + 0.1 * size * np.cos(np.arange(numbers.size)).reshape(numbers.shape)
+    return encoder.with_parameters({key: to_device_of(moved[key], value) for key, value in encoder.parameters.items()})
+
+
+def _check_order(encoder, y):
+    """Compare the codes of a reordered encoder with those of the encoder, reordered."""
+    axes, name, codes = encoder.code_axes, type(encoder).__name__, to_numpy(encoder(y))
+    if not axes:
+        return
+    if not all(hasattr(encoder, key) for key in axes):
+        raise ValueError(f"{name}.code_axes names {sorted(axes)}, which are not all fields of it.")
+    order = np.roll(np.arange(codes.shape[-1]), 1)
+    moved = encoder.mapped(to_numpy).reordered(order).mapped(lambda value: to_device_of(value, y))
+    if not np.allclose(to_numpy(moved(y)), codes[..., order], rtol=1e-3, atol=1e-3 * np.abs(codes).max()):
+        raise ValueError(f"{name}.code_axes does not name every axis that runs over the entries of a code.")
+
+
 def _check_gradient(encoder, y, direction, key, gradient):
     """Compare entries of a gradient with finite differences; those at a kink, where the two sides differ, pass."""
     value = to_numpy(encoder.parameters[key])
-    step, scale = _STEP * (np.abs(value).max(initial=0.0) or 1.0), np.abs(gradient).max(initial=0.0)
+    units = encoder.scales(_rms(y), _rms(encoder(y)))  # for parameters that are all zero
+    step, scale = _STEP * (np.abs(value).max(initial=0.0) or units[key]), np.abs(gradient).max(initial=0.0)
 
     def at(place, move):
         moved = value.copy()
@@ -89,3 +119,7 @@ def _check_gradient(encoder, y, direction, key, gradient):
                 f"{type(encoder).__name__}.vjp returns {gradient.flat[place]:.6g} at entry {place} of the gradient of "
                 f"{key!r}, but finite differences give {0.5 * sum(sides):.6g}."
             )
+
+
+def _rms(x):
+    return float(np.sqrt(np.mean(to_numpy(x).astype(np.float64) ** 2))) or 1.0

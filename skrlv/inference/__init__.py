@@ -7,7 +7,17 @@ from skrlv.inference.homotopy import homotopy, homotopy_path
 from skrlv.inference.least_angle import debiased, gaps_at, least_angle
 from skrlv.inference.mixed_precision import before_rounding, mixed_path, rounded
 from skrlv.inference.proximal_gradient import fista, fista_restart, ista
-from skrlv.inference.solution import ROWS_PER_THREAD, Gathered, Solution, blockwise, gather, joined, solved, unconverged
+from skrlv.inference.solution import (
+    ROWS_PER_THREAD,
+    Gathered,
+    Solution,
+    blockwise,
+    check_solution,
+    gather,
+    joined,
+    solved,
+    unconverged,
+)
 from skrlv.inference.summary import summarize
 from skrlv.inference.tiled_descent import tiled_descent
 from skrlv.inference.useful_range import useful_range
@@ -19,6 +29,7 @@ __all__ = [
     "Solution",
     "before_rounding",
     "blockwise",
+    "check_solution",
     "code_energies",
     "coordinate_descent",
     "debiased",

@@ -2,7 +2,7 @@
 
 from functools import partial
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -27,6 +27,17 @@ def solved(z):
     """The `Solution` of codes in closed form: no steps, no error."""
     n = z.shape[0]
     return Solution(z, np.zeros(n, dtype=np.int64), np.zeros(n), np.ones(n, dtype=bool))
+
+
+def check_solution(solution, y):
+    """Refuse what an inference method must not return for the rows y."""
+    if not isinstance(solution, Solution):
+        raise TypeError(f"Inference must return a skrlv.inference.Solution, got {type(solution).__name__}.")
+    parts: Any = solution[:4]
+    lengths = [part.shape[0] if getattr(part, "ndim", 0) else None for part in parts]
+    if set(lengths) != {y.shape[0]}:
+        raise ValueError(f"z, n_iter, error and converged need {y.shape[0]} entries, one per row, but have {lengths}.")
+    return solution
 
 
 class Gathered:
@@ -77,7 +88,11 @@ def blockwise(infer, n_jobs, size=ROWS_PER_THREAD):
         if not is_numpy(y):
             return infer(energy, y, z0)
         blocks = partial(each_block, n_jobs=n_jobs, size=size)
-        return gather(lambda rows: infer(energy, y[rows], None if z0 is None else z0[rows]), len(y), blocks)
+
+        def search(rows):
+            return check_solution(infer(energy, y[rows], None if z0 is None else z0[rows]), y[rows])
+
+        return gather(search, len(y), blocks)
 
     return infer_batch
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from skrlv._arrays import to_device_of, to_numpy
-from skrlv.inference import joined, unconverged
+from skrlv.inference import check_solution, joined, unconverged
 from skrlv.learning.minibatches import minibatches
 
 MAX_CODES_KEPT = 2**25  # entries
@@ -67,7 +67,7 @@ class Alternation:
 
     def _step(self, y, start, *, whole):
         """-> (summed energy before the update, codes in terms of the updated parameters)."""
-        solution = self._infer(self.energy, y, start)
+        solution = check_solution(self._infer(self.energy, y, start), y)
         spent = self._spend(self.energy, y, solution.z)
         state, energy = self._update(self.state, self.energy, y, solution.z, whole)
         self.state, self.energy = state._replace(n_steps=state.n_steps + 1), energy

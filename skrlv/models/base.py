@@ -16,11 +16,11 @@ from skrlv._containers import sparse_as
 from skrlv._restoring import restored_on_error, unless_learned
 from skrlv._rows import Rows
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread, row_blocks
-from skrlv.inference import gather
+from skrlv.inference import check_solution, gather
 from skrlv.learning import LearningState
 from skrlv.models.frozen import warn_of_frozen
 from skrlv.models.progress import Progress
-from skrlv.models.validation import check_codes, check_solution, refuse_extremes_for, refuse_overflow, rows_of
+from skrlv.models.validation import check_codes, refuse_extremes_for, refuse_overflow, rows_of
 from skrlv.models.warning import warn_unless_converged, warn_user
 
 ROWS_PER_TRANSFER = 8192
@@ -232,7 +232,7 @@ class LatentVariableModel(
         def infer(rows):
             x = dense(X[rows])
             solution = self._infer(energy, self._placed(x))
-            z = to_numpy(check_solution(solution).z).astype(X.dtype, copy=False)
+            z = to_numpy(check_solution(solution, x).z).astype(X.dtype, copy=False)
             return solution._replace(z=z if function is None else function(x, z))
 
         return gather(infer, X.shape[0], self._each_block)

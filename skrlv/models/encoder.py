@@ -33,7 +33,7 @@ def own_encoder(model, decoder, lmbda):
     rows = to_device_of(rows, decoder.atoms)
     check_encoder(made, rows, n_components)
     if model._shape["positive"] and (to_numpy(made(rows)) < 0.0).any():
-        raise ValueError(f"positive=True needs an encoder whose codes are not negative, but those of {made!r} are.")
+        raise ValueError(f"positive=True needs an encoder without negative codes, but {type(made).__name__} has them.")
     return made
 
 

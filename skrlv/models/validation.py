@@ -16,7 +16,6 @@ from skrlv._threads import dense
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ZeroEncoder
 from skrlv.energy import Energy
-from skrlv.inference import Solution
 from skrlv.regularizers import L1
 
 ROOM = 1e4  # between data and the ends of the range of a dtype
@@ -121,13 +120,6 @@ def check_codes(Z, name, n_columns, n_samples=None):
     if Z.shape != wanted:
         raise ValueError(f"{name} has shape {Z.shape}, but must have shape {wanted}: one code per sample.")
     return dense(Z)
-
-
-def check_solution(solution):
-    """What `_infer` of a model returned."""
-    if not isinstance(solution, Solution):
-        raise TypeError(f"_infer must return a skrlv.inference.Solution, got {type(solution).__name__}.")
-    return solution
 
 
 def resolved_tol(code_tol, dtype):

@@ -1,6 +1,7 @@
 """Codes as a picture: which samples use which atoms."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skrlv.plotting.display import SIGNED, Display, dense, reach
 from skrlv.plotting.tiles import plot_atoms
@@ -59,10 +60,11 @@ class CodesDisplay(Display):
         CodesDisplay
             With the picture.
         """
+        check_is_fitted(estimator)
         if hasattr(estimator, "kernel_size"):
             maps = estimator.encode(X)
             if len(maps) != 1 or np.ndim(maps[0]) != 3:
-                raise ValueError("The maps of a convolutional estimator are drawn for one image: pass X[:1].")
+                raise ValueError("The maps of a convolutional estimator are drawn for one image with two axes: X[:1].")
             return cls(maps[0]).plot(ax=ax)
         return cls(estimator.transform(X), labels=y).plot(ax=ax)
 

@@ -1,8 +1,11 @@
 """Energies over passes or steps, and quantities over lmbda."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skrlv.plotting.display import COLOURS, Display
+
+FEW_POINTS = 20  # up to which points of a curve are marked
 
 
 class EnergyDisplay(Display):
@@ -55,6 +58,7 @@ class EnergyDisplay(Display):
         EnergyDisplay
             With the picture.
         """
+        check_is_fitted(estimator, "energy_history_")
         curves = {"energy": estimator.energy_history_}
         held_out = getattr(estimator, "validation_loss_history_", None)
         if held_out is not None:
@@ -83,6 +87,9 @@ class EnergyDisplay(Display):
         """
         from skrlv import inference
 
+        known = ("ista", "fista", "fista_restart")
+        if isinstance(methods, str) or not methods or not set(methods) <= set(known):
+            raise ValueError(f"methods={methods!r} must be some of {known}.")
         found = {
             name: getattr(inference, name)(landscape, max_iter=max_iter, tol=0.0, record=True).energies.mean(axis=1)
             for name in methods
@@ -109,7 +116,8 @@ class EnergyDisplay(Display):
             values = values - self.above
             values = np.where(values > 0.0, values, np.nan) if self.above else values
             x = np.arange(len(values)) + (self.xlabel == "pass")
-            ax.plot(x, values, label=name, color=COLOURS[i % len(COLOURS)], linestyle=("-", "--", ":", "-.")[i % 4])
+            line = {"color": COLOURS[i % len(COLOURS)], "linestyle": ("-", "--", ":", "-.")[i % 4]}
+            ax.plot(x, values, label=name, marker="." if len(x) <= FEW_POINTS else None, **line)
         ax.set(xlabel=self.xlabel, ylabel="mean energy above the minimum" if self.above else "mean energy")
         if self.above:
             ax.set_yscale("log")
@@ -155,6 +163,8 @@ class LmbdaPathDisplay(Display):
         named = {"score": scores, "share of non-zeros": densities, "relative error": errors}
         self.lmbdas, self.chosen = np.asarray(lmbdas, dtype=float), chosen
         self.curves = {name: np.asarray(values, dtype=float) for name, values in named.items() if values is not None}
+        if not self.curves:
+            raise ValueError("Give at least one of scores, densities and errors.")
         for name, values in self.curves.items():
             if values.shape != self.lmbdas.shape:
                 raise ValueError(f"The values of {name} have shape {values.shape}, lmbdas {self.lmbdas.shape}.")
@@ -175,6 +185,9 @@ class LmbdaPathDisplay(Display):
         LmbdaPathDisplay
             With the picture.
         """
+        check_is_fitted(estimator)
+        if not hasattr(estimator, "cv_results_") and not hasattr(estimator, "lmbdas_"):
+            raise TypeError(f"{type(estimator).__name__} has not chosen lmbda; pass a SparseCoderCV or a grid search.")
         if not hasattr(estimator, "cv_results_"):
             return cls(estimator.lmbdas_, scores=estimator.scores_, chosen=estimator.lmbda_).plot(ax=ax)
         results = estimator.cv_results_
@@ -220,7 +233,8 @@ class LmbdaPathDisplay(Display):
         LmbdaPathDisplay
             This display.
         """
-        ax, shown = self._begin(ax), self.lmbdas > 0.0
+        ax, order = self._begin(ax), np.argsort(-self.lmbdas, kind="stable")
+        shown = order[self.lmbdas[order] > 0.0]
         for i, (name, values) in enumerate(self.curves.items()):
             ax.plot(self.lmbdas[shown], values[shown], marker="osv"[i], label=name, color=COLOURS[i])
         if self.chosen:

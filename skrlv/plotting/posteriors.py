@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.stats import norm
+from sklearn.utils.validation import check_is_fitted
 
 from skrlv.plotting.display import Display
 from skrlv.plotting.tiles import pictures
@@ -113,6 +114,7 @@ class LatentDisplay(Display):
         LatentDisplay
             With the picture.
         """
+        _check_posteriors(estimator)
         return cls(*estimator.posterior(X), labels=y).plot(units=units, ax=ax)
 
     def plot(self, *, units=(0, 1), ax=None):
@@ -130,10 +132,29 @@ class LatentDisplay(Display):
         LatentDisplay
             This display.
         """
-        ax, units = self._begin(ax), list(units)
-        plot_balls(self.mean[:, units], self.variance[:, units], _numbered(self.labels), ax=ax)
+        units = _checked_units(units, self.mean.shape[1])
+        ax, numbers = self._begin(ax), _numbered(self.labels)
+        plot_balls(self.mean[:, units], self.variance[:, units], numbers, ax=ax)
+        if numbers is not None and numbers.max() < 10:
+            for number, label in enumerate(np.unique(np.asarray(self.labels))):
+                ax.scatter([], [], color=f"C{number}", label=str(label))
+            ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
         ax.set(xlabel=f"latent unit {units[0]}", ylabel=f"latent unit {units[1]}")
         return self
+
+
+def _check_posteriors(estimator):
+    check_is_fitted(estimator)
+    if not hasattr(estimator, "posterior"):
+        raise TypeError(f"{type(estimator).__name__} has no posteriors; pass a VariationalAutoencoder.")
+
+
+def _checked_units(units, n_components):
+    """Two different latent units, as a list."""
+    units = list(units)
+    if len(set(units)) != 2 or len(units) != 2 or not all(0 <= unit < n_components for unit in units):
+        raise ValueError(f"units={tuple(units)} must be two different numbers of latent units, below {n_components}.")
+    return units
 
 
 def _numbered(labels):
@@ -194,6 +215,8 @@ class ManifoldDisplay(Display):
         ManifoldDisplay
             With the picture.
         """
+        _check_posteriors(estimator)
+        units = _checked_units(units, estimator.n_components_)
         quantiles = norm.ppf(np.linspace(0.03, 0.97, n_per_side))
         codes = np.zeros((n_per_side, n_per_side, estimator.n_components_))
         codes[..., units[0]] = quantiles

@@ -1,6 +1,7 @@
 """One sample as the sum of its atoms."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skrlv.plotting.display import COLOURS, Display, dense, reach
 from skrlv.plotting.tiles import pictures
@@ -65,6 +66,7 @@ class ReconstructionDisplay(Display):
         ReconstructionDisplay
             With the picture.
         """
+        check_is_fitted(estimator)
         if not hasattr(estimator, "components_"):
             raise TypeError(f"{type(estimator).__name__} has no atoms whose sum is the reconstruction.")
         x = np.asarray(x)
@@ -105,7 +107,7 @@ class ReconstructionDisplay(Display):
         )
         marks = ["sample", "sum of atoms"]
         coefficients = [None] * len(self.terms) if self.coefficients is None else self.coefficients
-        marks += [f"{c:+.2f}" if c is not None else "" for c in coefficients]
+        marks += [f"{c:+.3g}" if c is not None else "" for c in coefficients]
         ax = self._begin(ax, figsize=(1.1 * len(parts), 1.5))
         if image_shape is None and len(shape) < 2:
             _draw_lines(ax, parts, marks)
