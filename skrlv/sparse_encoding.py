@@ -44,7 +44,7 @@ from skrlv.models.warning import warn_unless_converged, warn_user
 
 _REMEDY = "Raise code_tol; if atoms are nearly linearly dependent, raise lmbda or l2."
 _CODES_PER_BLOCK = 4096  # rows x lmbdas in a block of a path
-_ROUNDING = {"f": 1e-6, "d": 5e-8}  # of a relative error: the square root of the rounding of its square
+_ROUNDING = {"f": 1e-6, "d": 2e-8}  # of a relative error: the square root of the rounding of its square
 
 
 @validate_params(

@@ -386,3 +386,14 @@ def test_least_squares_on_overlapping_bumps_is_finite():
     Z = sparse_encode(X, D, 0.0)
     assert np.isfinite(Z).all()
     assert (relative_errors(X, Z, D) < 0.5).all()
+
+
+@pytest.mark.parametrize("max_error", [0.0, 1e-12, 1e-9, 1e-8])
+def test_a_tiny_error_that_the_atoms_reach_is_met_without_a_warning(max_error):
+    rng = np.random.default_rng(0)
+    D = rng.normal(size=(200, 64))
+    D /= np.linalg.norm(D, axis=1, keepdims=True)
+    X = rng.normal(size=(5, 64))
+    Z = sparse_encode(X, D, max_error=max_error)  # a warning is an error
+    errors = np.linalg.norm(X - Z @ D, axis=1) / np.linalg.norm(X, axis=1)
+    assert errors.max() <= max_error + 2e-8

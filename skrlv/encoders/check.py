@@ -1,4 +1,4 @@
-"""Whether an encoder that a user wrote does what learning relies on."""
+"""Tests of an encoder that a user wrote, for what learning relies on."""
 
 import numpy as np
 
@@ -40,6 +40,18 @@ def check_encoder(encoder, y, n_components):
     """
     if not isinstance(encoder, Encoder):
         raise TypeError(f"encoder={encoder!r} must be an instance of skrlv.encoders.Encoder.")
+    z, tape = _checked_codes(encoder, y, n_components)
+    units = encoder.scales(_rms(y), _rms(z))  # for parameters that are all zero
+    _check_order(_in_general_position(encoder, units), y)
+    direction = np.cos(np.arange(np.prod(z.shape), dtype=np.float64)).reshape(z.shape)
+    gradients = _checked_gradients(encoder, tape, to_device_of(direction, z))
+    for key, value in encoder.parameters.items():
+        if str(value.dtype).endswith("float64"):
+            _check_gradient(encoder, y, direction, key, gradients[key], units[key])
+
+
+def _checked_codes(encoder, y, n_components):
+    """Codes and tape of `forward`, whose shape, dtype and rows are as they must be."""
     name = type(encoder).__name__
     try:
         z, tape = encoder.forward(y)
@@ -53,35 +65,39 @@ def check_encoder(encoder, y, n_components):
     codes = to_numpy(z)
     if codes.dtype.kind != "f" or not np.isfinite(codes).all():
         raise ValueError(f"{name}.forward must return finite codes of floats, got {codes.dtype}.")
-    if not np.allclose(to_numpy(encoder(y[:1])), codes[:1], rtol=1e-3, atol=1e-3 * np.abs(codes).max()):
+    if not _close(encoder(y[:1]), codes[:1], np.abs(codes).max()):
         raise ValueError(f"{name}.forward of a row depends on the other rows, or on chance.")
-    _check_order(_in_general_position(encoder, y), y)
-    direction = np.cos(np.arange(np.prod(z.shape), dtype=np.float64)).reshape(z.shape)
-    gradients = encoder.vjp(tape, to_device_of(direction, z))
+    return z, tape
+
+
+def _checked_gradients(encoder, tape, direction):
+    """The gradients of `vjp` as NumPy arrays, one per parameter, each of its shape and finite."""
+    gradients, name = encoder.vjp(tape, direction), type(encoder).__name__
     if gradients.keys() != encoder.parameters.keys():
         raise ValueError(
             f"{name}.vjp returns gradients of {sorted(gradients)}, but the parameters are {sorted(encoder.parameters)}."
         )
+    gradients = {key: to_numpy(gradient) for key, gradient in gradients.items()}
     for key, value in encoder.parameters.items():
-        if not np.isfinite(to_numpy(gradients[key])).all():
-            raise ValueError(f"{name}.vjp returns a gradient for {key!r} that is not finite.")
-        if tuple(gradients[key].shape) != tuple(value.shape):
+        if gradients[key].shape != tuple(value.shape):
             raise ValueError(
-                f"{name}.vjp returns a gradient of shape {tuple(gradients[key].shape)} for {key!r}, whose shape is "
+                f"{name}.vjp returns a gradient of shape {gradients[key].shape} for {key!r}, whose shape is "
                 f"{tuple(value.shape)}."
             )
-        if str(value.dtype).endswith("float64"):
-            _check_gradient(encoder, y, direction, key, to_numpy(gradients[key]))
+        if not np.isfinite(gradients[key]).all():
+            raise ValueError(f"{name}.vjp returns a gradient for {key!r} that is not finite.")
+    return gradients
 
 
-def _in_general_position(encoder, y):
+def _in_general_position(encoder, units):
     """The encoder with other parameters, no two entries of which are alike."""
-    units, moved = encoder.scales(_rms(y), _rms(encoder(y))), {}
+    moved = {}
     for key, value in encoder.parameters.items():
         numbers = to_numpy(value)
         size = np.abs(numbers).max(initial=0.0) or units[key]
-        moved[key] = numbers + 0.1 * size * np.cos(np.arange(numbers.size)).reshape(numbers.shape)
-    return encoder.with_parameters({key: to_device_of(moved[key], value) for key, value in encoder.parameters.items()})
+        moves = 0.1 * size * np.cos(np.arange(numbers.size)).reshape(numbers.shape)
+        moved[key] = to_device_of(numbers + moves, value)
+    return encoder.with_parameters(moved)
 
 
 def _check_order(encoder, y):
@@ -93,15 +109,14 @@ def _check_order(encoder, y):
         raise ValueError(f"{name}.code_axes names {sorted(axes)}, which are not all fields of it.")
     order = np.roll(np.arange(codes.shape[-1]), 1)
     moved = encoder.mapped(to_numpy).reordered(order).mapped(lambda value: to_device_of(value, y))
-    if not np.allclose(to_numpy(moved(y)), codes[..., order], rtol=1e-3, atol=1e-3 * np.abs(codes).max()):
+    if not _close(moved(y), codes[..., order], np.abs(codes).max()):
         raise ValueError(f"{name}.code_axes does not name every axis that runs over the entries of a code.")
 
 
-def _check_gradient(encoder, y, direction, key, gradient):
+def _check_gradient(encoder, y, direction, key, gradient, unit):
     """Compare entries of a gradient with finite differences; those at a kink, where the two sides differ, pass."""
     value = to_numpy(encoder.parameters[key])
-    units = encoder.scales(_rms(y), _rms(encoder(y)))  # for parameters that are all zero
-    step, scale = _STEP * (np.abs(value).max(initial=0.0) or units[key]), np.abs(gradient).max(initial=0.0)
+    step, scale = _STEP * (np.abs(value).max(initial=0.0) or unit), np.abs(gradient).max(initial=0.0)
 
     def at(place, move):
         moved = value.copy()
@@ -119,6 +134,10 @@ def _check_gradient(encoder, y, direction, key, gradient):
                 f"{type(encoder).__name__}.vjp returns {gradient.flat[place]:.6g} at entry {place} of the gradient of "
                 f"{key!r}, but finite differences give {0.5 * sum(sides):.6g}."
             )
+
+
+def _close(found, expected, size):
+    return np.allclose(to_numpy(found), expected, rtol=_TOLERANCE, atol=_TOLERANCE * size)
 
 
 def _rms(x):

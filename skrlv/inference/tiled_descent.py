@@ -113,12 +113,12 @@ class ConvolutionalLasso:
     def thresholds(self):
         return np.asarray(self.energy.regularizer.thresholds(self.energy.lmbda, self.n_components), dtype=np.float64)
 
-    def felt_thresholds(self, y):
+    def significant_thresholds(self, y):
         """The thresholds, or zero where a penalty is negligible compared with the signal y."""
         from skrlv.kernels.lasso import NEGLIGIBLE
 
-        felt = self.thresholds > NEGLIGIBLE * self.lengths * np.sqrt(np.vdot(y, y))
-        return np.where(felt, self.thresholds, 0.0)
+        significant = self.thresholds > NEGLIGIBLE * self.lengths * np.sqrt(np.vdot(y, y))
+        return np.where(significant, self.thresholds, 0.0)
 
     @property
     def positive(self):
@@ -169,7 +169,7 @@ def _descend(problem, y, prediction, z, max_iter, tol, n_jobs):
     """Compute the codes of one signal in place; return the number of visits to all tiles, and the gap."""
     c = np.empty((1, *problem.positions, problem.n_components), problem.dtype)
     gap = _refresh(problem, y, prediction, z, c, n_jobs)
-    thresholds = problem.felt_thresholds(double(y))
+    thresholds = problem.significant_thresholds(double(y))
     penalised = thresholds[thresholds > 0.0]
     target = 0.5 * tol * (penalised.min() if penalised.size else np.abs(c).max())
     visits, n_without_gain, best, best_gap = 0, 0, None, np.inf
@@ -220,7 +220,7 @@ def _refresh(problem, y, prediction, z, c, n_jobs):
     decoded = np.zeros(y.shape)
     draw(boxed(kernels, n_axes), boxed(z, n_axes)[0], boxed(decoded, n_axes)[0])
     residual, height = y - decoded, kernels.shape[1]
-    entries, thresholds = (problem.positions[0], z[0, 0].size), problem.felt_thresholds(y)
+    entries, thresholds = (problem.positions[0], z[0, 0].size), problem.significant_thresholds(y)
 
     def part(rows):
         fresh = correlate(residual[:, rows.start : rows.stop + height - 1], kernels)

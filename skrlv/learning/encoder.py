@@ -111,9 +111,9 @@ class WeightLearner(EncoderLearner):
             encoder = self._encoder.with_parameters(descent.parameters)
             z, tape = encoder.forward(y)
             losses, slope = prediction_loss(self._given, y, z, target)
-            gradients, energy = _both(
-                partial(encoder.vjp, tape, self._of_mean(slope)), partial(self._spent, y, z), on_threads=is_numpy(y)
-            )
+            tasks = (partial(encoder.vjp, tape, self._of_mean(slope)), partial(self._spent, y, z))
+            n_jobs = None if is_numpy(y) else 1  # the two need nothing of each other
+            gradients, energy = each_block(lambda at, tasks=tasks: tasks[at.start](), 2, n_jobs, size=1)
             descent.step(float(losses.mean()) / self._unit, gradients, self._allowed)
             spent += energy
             report(energy, len(batch))
@@ -239,12 +239,6 @@ class NumberLearner(EncoderLearner):
 
     def _grade(self, value):
         return 1.0 if self._target is None else 1.0 / max(value, np.finfo(np.float64).tiny)
-
-
-def _both(first, second, *, on_threads):
-    """What two independent functions return; at the same time if asked."""
-    tasks = (first, second)
-    return each_block(lambda at: tasks[at.start](), 2, size=1) if on_threads else [task() for task in tasks]
 
 
 def _first_layers(encoder, n):
