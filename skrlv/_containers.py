@@ -49,5 +49,5 @@ def canonical(X):
 
 
 def sparse_as(codes, X):
-    """CSR codes as an array where X is one of SciPy's sparse arrays, whose ``*`` is not that of matrices."""
+    """Return CSR codes as a sparse array if X is one: the ``*`` of arrays is not that of matrices."""
     return sparse.csr_array(codes) if sparse.issparse(codes) and isinstance(X, sparse.sparray) else codes

@@ -1,4 +1,4 @@
-"""What a bug report needs to know: versions, threads, devices, and whether kernels are compiled already."""
+"""A description of the installation for bug reports: versions, threads, devices, and the cache of kernels."""
 
 import os
 import platform

@@ -63,7 +63,7 @@ class Rows:
 
 
 class DataSummary(NamedTuple):
-    """What estimators need to know of all rows, gathered in one pass."""
+    """A summary of all rows that estimators need, computed in one pass."""
 
     n_rows: int
     largest: float  # magnitude

@@ -250,7 +250,7 @@ class ChunkedAlternation(Alternation):
         return total / self._n_samples
 
     def _round(self, first):
-        """What all chunks send of the rows first, first + n_batches, first + 2 n_batches, ..."""
+        """Return the summed results of all chunks for the batch of rows first, first + n_batches, ..."""
         energy, every = dask.delayed(self.energy, pure=False), self._n_batches
         found = [
             dask.delayed(_found)(chunk, (first - start) % every, every, energy, self._code_tol)
@@ -301,9 +301,9 @@ def _as_array(chunk):
 
 
 def _found(chunk, first, every, energy, tol):
-    """What a chunk sends of its rows first, first + every, ...; None if it has no such rows.
+    """Return the result of a chunk for its rows first, first + every, ...; None if it has no such rows.
 
-    Statistics, energy, how the codes were found, and the worst reconstructed rows.
+    The result is the statistics, the energy, how the codes were found, and the worst reconstructed rows.
     """
     x, parts = chunk[first::every], []
     for rows in row_blocks(len(x), _ROWS_AT_ONCE):
@@ -318,7 +318,7 @@ def _found(chunk, first, every, energy, tol):
 
 
 def _together(parts):
-    """What chunks send, as from one chunk."""
+    """Sum the results of several chunks."""
     parts = [part for part in parts if part is not None]
     if not parts:
         return None

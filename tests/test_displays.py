@@ -230,8 +230,10 @@ def test_posteriors_of_two_units_are_ellipses(vae):
 def test_the_manifold_is_decoded_codes(vae):
     display = ManifoldDisplay.from_estimator(vae, image_shape=(8, 8), units=(0, 1), n_per_side=3)
     sheet = picture(display.ax_)
-    assert sheet.shape == (24, 24)
-    np.testing.assert_allclose(sheet[8:16, 8:16].ravel(), vae.inverse_transform(np.zeros((1, 3)))[0], atol=1e-12)
+    assert sheet.shape == (27, 27)
+    assert np.isnan(sheet[8::9]).all()
+    assert np.isnan(sheet[:, 8::9]).all()
+    np.testing.assert_allclose(sheet[9:17, 9:17].ravel(), vae.inverse_transform(np.zeros((1, 3)))[0], atol=1e-12)
     upper_left = vae.inverse_transform(np.array([[-1.880794, 1.880794, 0.0]]))[0]
     np.testing.assert_allclose(sheet[:8, :8].ravel(), upper_left, atol=1e-5)
 

@@ -225,7 +225,7 @@ class ManifoldDisplay(Display):
         return cls(images.reshape(n_per_side, n_per_side, -1)).plot(image_shape=image_shape, ax=ax)
 
     def plot(self, *, image_shape=None, ax=None):
-        """Draw the pictures without gaps, all in one scale.
+        """Draw the pictures side by side, all in one scale.
 
         Parameters
         ----------
@@ -241,14 +241,15 @@ class ManifoldDisplay(Display):
         """
         n_rows, n_columns = self.images.shape[:2]
         tiles = pictures(self.images.reshape(n_rows * n_columns, *self.images.shape[2:]), image_shape)
+        low, high = tiles.min(), tiles.max()
+        tiles = np.pad(tiles, [(0, 0), (0, 1), (0, 1), (0, 0)], constant_values=np.nan)  # gaps
         height, width, n_channels = tiles.shape[1:]
         sheet = tiles.reshape(n_rows, n_columns, height, width, n_channels).swapaxes(1, 2)
         sheet = sheet.reshape(n_rows * height, n_columns * width, n_channels)
         ax = self._begin(ax)
         if n_channels == 1:
-            ax.imshow(sheet[..., 0], cmap="gray", interpolation="nearest")
+            ax.imshow(sheet[..., 0], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         else:
-            low, high = sheet.min(), sheet.max()
-            ax.imshow((sheet - low) / ((high - low) or 1.0), interpolation="nearest")
+            ax.imshow(np.nan_to_num((sheet - low) / ((high - low) or 1.0), nan=1.0), interpolation="nearest")
         ax.set_axis_off()
         return self
