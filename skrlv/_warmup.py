@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from skrlv.energy import lasso_energy
 from skrlv.inference import coordinate_descent
 from skrlv.learning import adam_step, update_atoms
-from skrlv.models.validation import lasso_energy
 from skrlv.sparse_coding import FISTACoder
 from skrlv.sparse_encoding import lmbda_path, sparse_encode
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from skrlv._arrays import aligned, device, namespace, squares_per_sample, zeros
 from skrlv.costs import Cost, SquaredError
 from skrlv.decoders import Dictionary, LinearDecoder
-from skrlv.encoders import Encoder
-from skrlv.regularizers import Regularizer
+from skrlv.encoders import Encoder, ZeroEncoder
+from skrlv.regularizers import L1, Regularizer
 
 MOST_ATOMS_OF_A_CHEAP_GRAM = 2048
 ATOMS_PER_ROW = 128  # measured: about here a Gram matrix takes as long as a search among few atoms for each row
@@ -123,6 +123,17 @@ class Energy:
 
     def _prediction(self, y):
         return self.encoder(y) if self.encoder is not None and self.encoder_weight else None
+
+
+def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
+    """The energy of sparse coding with these atoms, in float64."""
+    return Energy(
+        Dictionary(dictionary.astype("float64", copy=False)),
+        L1(positive=bool(positive), weights=weights),
+        float(lmbda),
+        encoder=ZeroEncoder((len(dictionary),)) if l2 else None,
+        encoder_weight=float(l2),
+    )
 
 
 class Landscape(ABC):

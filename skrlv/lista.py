@@ -13,13 +13,13 @@ from skrlv._compat import Interval, StrOptions, _fit_context
 from skrlv._threads import dense, each_block
 from skrlv.decoders import Dictionary
 from skrlv.encoders import ALISTA, LISTA, HyperLISTA, StepLISTA
-from skrlv.energy import Energy
+from skrlv.energy import Energy, lasso_energy
 from skrlv.inference import Solution, duality_gap, exact_codes, gather
 from skrlv.learning import LearningState, NumberLearner, WeightLearner
 from skrlv.models.base import rows_per_step
 from skrlv.models.dictionary import DictionaryModel
 from skrlv.models.encoder import predicted
-from skrlv.models.validation import ENCODING_PARAMETERS, check_codes, lasso_energy, resolved_tol
+from skrlv.models.validation import ENCODING_PARAMETERS, check_codes, resolved_tol
 from skrlv.models.warning import warn_unless_converged
 from skrlv.regularizers import L1
 from skrlv.sparse_coding import SparseCoder

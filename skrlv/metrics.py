@@ -8,10 +8,10 @@ from skrlv._compat import Interval, validate_params
 from skrlv._rows import Rows, sample_rows
 from skrlv._threads import dense, dense_blocks, each_block
 from skrlv.decoders import Dictionary
-from skrlv.energy import Energy
+from skrlv.energy import Energy, lasso_energy
 from skrlv.inference import duality_gap as landscape_gap
 from skrlv.inference import useful_range
-from skrlv.models.validation import LASSO_PARAMETERS, check_codes, check_problem, lasso_energy
+from skrlv.models.validation import LASSO_PARAMETERS, check_codes, check_problem
 from skrlv.regularizers import L1
 
 

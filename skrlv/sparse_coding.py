@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from skrlv._compat import Interval, StrOptions
 from skrlv._threads import each_block
 from skrlv.decoders import Dictionary
-from skrlv.energy import Energy
+from skrlv.energy import Energy, lasso_energy
 from skrlv.inference import ROWS_PER_THREAD, code_energies, exact_codes, exact_path, fista_restart
 from skrlv.models.coder import Coder
-from skrlv.models.validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, lasso_energy, resolved_tol, stored
+from skrlv.models.validation import ENCODING_PARAMETERS, LASSO_PARAMETERS, resolved_tol, stored
 from skrlv.regularizers import L0, L1, ElasticNet, GroupL1, Regularizer, check_regularizer
 
 _FAMILY = {"l1": L1, "elastic_net": ElasticNet, "group_l1": GroupL1, "l0": L0}

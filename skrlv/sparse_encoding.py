@@ -12,6 +12,7 @@ from skrlv._compat import Interval, validate_params
 from skrlv._containers import sparse_as
 from skrlv._rows import largest_magnitude
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block
+from skrlv.energy import lasso_energy
 from skrlv.inference import (
     Gathered,
     before_rounding,
@@ -35,7 +36,6 @@ from skrlv.models.validation import (
     check_codes,
     check_problem,
     decreasing,
-    lasso_energy,
     refuse_extremes,
     resolved_tol,
     stored,

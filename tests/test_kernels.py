@@ -6,14 +6,13 @@ from problems import random_dictionary
 from scipy.optimize import nnls
 
 from skrlv.decoders import ConvolutionalDictionary, Dictionary
-from skrlv.energy import Energy
+from skrlv.energy import Energy, lasso_energy
 from skrlv.inference import coordinate_descent, duality_gap, gaps_at, tiled_descent
 from skrlv.inference import proximal_gradient as pg
 from skrlv.inference.homotopy import workspace
 from skrlv.inference.least_angle import _whole_vectors
 from skrlv.inference.problem import lasso_problem
 from skrlv.kernels import adam, homotopy, lasso
-from skrlv.models.validation import lasso_energy
 from skrlv.regularizers import L1, ElasticNet
 
 SCALES = (0.5, 0.9, 0.999, 4.0, 300.0, 1e-2, 1e-8, 0.0)  # of Adam

@@ -2,7 +2,7 @@
 
 from skrlv.inference.coordinate_descent import coordinate_descent
 from skrlv.inference.duality import duality_gap
-from skrlv.inference.exact import code_energies, exact_codes, exact_path
+from skrlv.inference.exact import exact_codes, exact_path
 from skrlv.inference.homotopy import homotopy, homotopy_path
 from skrlv.inference.least_angle import debiased, gaps_at, least_angle
 from skrlv.inference.mixed_precision import before_rounding, mixed_path, rounded
@@ -18,7 +18,7 @@ from skrlv.inference.solution import (
     solved,
     unconverged,
 )
-from skrlv.inference.summary import summarize
+from skrlv.inference.summary import code_energies, summarize
 from skrlv.inference.tiled_descent import tiled_descent
 from skrlv.inference.useful_range import useful_range
 from skrlv.inference.working_set import working_set_debiased, working_set_gaps, working_set_least_angle

@@ -4,7 +4,6 @@ import numpy as np
 
 from skrlv.inference.homotopy import homotopy_path
 from skrlv.inference.mixed_precision import mixed_path
-from skrlv.inference.summary import summarize
 from skrlv.inference.working_set import working_set_path
 
 
@@ -37,8 +36,3 @@ def exact_path(energy, y, lmbdas, z0=None, *, tol):
     if y.dtype == np.float32:
         return mixed_path(energy, y, lmbdas, z0, tol=tol)
     return homotopy_path(energy.given(y), lmbdas, z0, tol=tol)
-
-
-def code_energies(energy, y, z):
-    """Energy per row, (n_samples,), in time proportional to the number of non-zeros of its code."""
-    return summarize(energy, y, z).energies(energy.lmbda, energy.encoder_weight)

@@ -29,3 +29,8 @@ def summarize(energy, y, z):
     summary = CodeSummary(*(np.empty(len(y)) for _ in CodeSummary._fields))
     homotopy.summarize(*scratch, *(as_kernel_takes(x) for x in (atoms, factors, y, z)), *summary)
     return summary
+
+
+def code_energies(energy, y, z):
+    """Energy per row, (n_samples,), in time proportional to the number of non-zeros of its code."""
+    return summarize(energy, y, z).energies(energy.lmbda, energy.encoder_weight)

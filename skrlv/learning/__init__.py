@@ -4,10 +4,13 @@ from skrlv.learning.adam import Descent, adam_step
 from skrlv.learning.alternation import Alternation
 from skrlv.learning.dictionary import (
     MOST_RESAMPLED,
+    add,
+    decay,
     learn_dictionary,
     learn_from_statistics,
     remembered,
     reordered,
+    statistics,
     unit_rows,
     update_atoms,
     worst_reconstructed,
@@ -18,7 +21,6 @@ from skrlv.learning.kernels import convolution_statistics, learn_kernels, update
 from skrlv.learning.learner import AdamState, Learner, LearningState, Streamer
 from skrlv.learning.minibatches import minibatches
 from skrlv.learning.prediction import learn_prediction
-from skrlv.learning.statistics import add, decay, statistics
 from skrlv.learning.variational import VariationalLearner, VariationalStream, variational_slopes
 
 __all__ = [

@@ -11,9 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from skrlv._arrays import as_kernel_takes, squares_per_sample, to_device_of, to_numpy
-from skrlv._threads import one_blas_thread, row_blocks
-from skrlv.learning.statistics import add, decay, statistics
+from skrlv._arrays import as_kernel_takes, double, is_numpy, namespace, squares_per_sample, to_device_of, to_numpy
+from skrlv._threads import one_blas_thread, product, row_blocks
 
 ATOMS_PER_BLOCK = 32
 MOST_RESAMPLED = 32  # maximum number of atoms that one step replaces
@@ -33,6 +32,44 @@ def unit_rows(atoms):
     imprecise = (norms > limits.max) | (norms < limits.tiny) & (lengths > 0.0)  # infinite or subnormal
     units[imprecise] = scaled[imprecise] / lengths[imprecise, None]
     return units, norms
+
+
+def statistics(y, z, n_jobs=None):
+    r"""Sums over samples: ZtZ = sum of z z^T, ZtY = sum of z y^T, the number of uses of each atom, and n.
+
+    Parameters
+    ----------
+    y : array of shape (n_samples, n_features)
+        Data.
+    z : array of shape (n_samples, n_components)
+        Their codes.
+    n_jobs : int or None, default=None
+        Number of threads for NumPy arrays; None is all cores of the process, or a joblib worker's share.
+
+    Returns
+    -------
+    dict of NumPy arrays, float64
+        ZtZ (n_components, n_components), ZtY (n_components, n_features), usage (n_components,) and count.
+    """
+    xp = namespace(y, z)
+    y, z = double(y), double(z)
+    products = [product(z.T, x, n_jobs) if is_numpy(z) else to_numpy(z.T @ x) for x in (z, y)]
+    return {
+        "ZtZ": products[0],
+        "ZtY": products[1],
+        "usage": to_numpy(xp.sum(double(z != 0), axis=0)),
+        "count": float(y.shape[0]),
+    }
+
+
+def add(a, b):
+    """The statistics of two sets of samples together."""
+    return {name: a[name] + b[name] for name in a}
+
+
+def decay(state, factor):
+    """Statistics with all samples weighted by a factor."""
+    return {name: factor * value for name, value in state.items()}
 
 
 def update_atoms(atoms, ZtZ, ZtY, *, positive=False, n_sweeps=1):

@@ -13,10 +13,6 @@ from skrlv._compat import Interval, StrOptions
 from skrlv._containers import as_numpy, canonical, float_dtype
 from skrlv._rows import Rows, converts_by_block, largest_magnitude
 from skrlv._threads import dense
-from skrlv.decoders import Dictionary
-from skrlv.encoders import ZeroEncoder
-from skrlv.energy import Energy
-from skrlv.regularizers import L1
 
 ROOM = 1e4  # between data and the ends of the range of a dtype
 
@@ -30,17 +26,6 @@ ENCODING_PARAMETERS: dict[str, list] = {
     "sparse_output": ["boolean"],
     "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],
 }
-
-
-def lasso_energy(dictionary, lmbda, *, positive=False, l2=0.0, weights=None):
-    """The energy of sparse coding with these atoms, in float64."""
-    return Energy(
-        Dictionary(dictionary.astype(np.float64, copy=False)),
-        L1(positive=bool(positive), weights=weights),
-        float(lmbda),
-        encoder=ZeroEncoder((len(dictionary),)) if l2 else None,
-        encoder_weight=float(l2),
-    )
 
 
 def check_problem(X, dictionary):
