@@ -18,14 +18,23 @@ def kernel(function, **more):
         return numba.njit(**options)(function)
 
 
-def lean(function):
+def lean(function, **more):
     """A kernel that allocates nothing, so no references are counted; in short functions that takes most of the time."""
-    return kernel(function, _nrt=False)
+    return kernel(function, _nrt=False, **more)
 
 
 def inlined(function):
-    """A lean kernel that is copied into its callers: to pass many arrays takes longer than a short loop."""
-    return kernel(function, _nrt=False, forceinline=True)
+    """A lean kernel that LLVM copies into its callers: to pass many arrays takes longer than a short loop."""
+    return lean(function, forceinline=True)
+
+
+def merged(function):
+    """A long lean kernel with one caller, which numba compiles as a part of it.
+
+    LLVM optimises a function again at each level of callers above it; merged functions are optimised once, which more
+    than halves the time of compilation.
+    """
+    return lean(function, inline="always")
 
 
 def cache_folder():

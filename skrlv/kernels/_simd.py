@@ -66,6 +66,42 @@ def outer_product(n_vectors):
 
 
 @intrinsic
+def _add_scaled(context, out, weight, x, width):
+    """An intrinsic: add  weight x  to the first entries of out; width is whole vectors."""
+
+    def emit(target, builder, signature, values):
+        code = _Emitter(target, builder, signature, values)
+        factor = code.repeated(values[1])
+
+        def add(i, _):
+            at = builder.mul(i, code.lanes)
+            code.store(code.plus_product(code.load(0, at, 0), factor, code.load(2, at, 0)), 0, at, 0)
+            return []
+
+        code.loop(builder.udiv(values[3], code.lanes), add, [])
+        return target.get_dummy_value()
+
+    return types.void(out, out.dtype, x, types.intp), emit
+
+
+@intrinsic
+def _clear(context, x, start, stop):
+    """An intrinsic: zeros in the whole vectors of x between two entries."""
+
+    def emit(target, builder, signature, values):
+        code = _Emitter(target, builder, signature, values)
+
+        def clear(i, _):
+            code.store(code.zero, 0, builder.add(values[1], builder.mul(i, code.lanes)), 0)
+            return []
+
+        code.loop(builder.udiv(builder.sub(values[2], values[1]), code.lanes), clear, [])
+        return target.get_dummy_value()
+
+    return types.void(x, types.intp, types.intp), emit
+
+
+@intrinsic
 def _argmin(context, x):
     """An intrinsic: the index of the first smallest entry of x, whose size is whole vectors; no NaN."""
 
@@ -144,6 +180,8 @@ def _any_above(context, x, at, level):
 
 
 # numba hands in the context
+add_scaled: Any = _add_scaled
+clear: Any = _clear
 argmin: Any = _argmin
 max_abs: Any = _max_abs
 count_above: Any = _count_above

@@ -25,11 +25,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skrlv.kernels._jit import inlined, lean
+from skrlv.kernels._jit import inlined, lean, merged
 from skrlv.kernels._simd import (
     LANES,
+    add_scaled,
     any_above,
     argmin,
+    clear,
     count_above,
     max_abs,
     outer_1,
@@ -119,12 +121,6 @@ def sum_rows(flat, stride, which, weights, n, out):
             out[j] += weights[i] * flat[which[i] * stride + j]
 
 
-@inlined
-def add_scaled(out, weight, x):
-    for i in range(out.size):
-        out[i] += weight * x[i]
-
-
 @lean
 def fill(x, start, stop, value):
     """x[start:stop] = value; the loop compiles in a tenth of the time."""
@@ -168,10 +164,16 @@ def restride(flat, n, stride, wider, scratch):
             flat[i * wider + j] = scratch[j]
 
 
-@lean
+@inlined
+def eps(x):
+    """The spacing of numbers at one; np.finfo takes long to compile."""
+    return 2.0**-52 if x.itemsize == 8 else 2.0**-23
+
+
+@inlined
 def dependence(x):
     """An atom depends on the support if the support leaves no more than this share of its squared norm."""
-    return 0.1 * math.sqrt(np.finfo(x.dtype).eps)
+    return 0.1 * math.sqrt(eps(x))
 
 
 @inlined
@@ -185,12 +187,13 @@ def with_room(working, sizes):
     return Sizes(sizes.stride, wider, sizes.n_atoms, n)
 
 
-@inlined
+@lean
 def add_atom(working, sizes, place, code, sign, offset):
     """Put an atom on the support: border the inverse, and update the velocity.
 
-    Returns the sizes; they are unchanged if the atom depends on the support. The inverse has room for it.
+    Returns the sizes; the support is unchanged if the atom depends on it.
     """
+    sizes = with_room(working, sizes)
     n, stride, inverse_stride = sizes.n_support, sizes.stride, sizes.inverse_stride
     inverse, solved, width, wider = working.inverse, working.solved, padded(n), padded(n + 1)
     column = working.falls  # only scratch here
@@ -205,14 +208,15 @@ def add_atom(working, sizes, place, code, sign, offset):
     if not rest > dependence(working.c) * norm:
         return sizes
     if n == width:  # a new vector: beyond the support everything stays zero
-        for part in (solved, working.code, working.velocity):
-            fill(part, n, wider, 0.0)
+        clear(solved, n, wider)
+        clear(working.code, n, wider)
+        clear(working.velocity, n, wider)
         for i in range(n):
-            fill(inverse, i * inverse_stride + n, i * inverse_stride + wider, 0.0)
-    fill(inverse, n * inverse_stride, n * inverse_stride + wider, 0.0)
+            clear(inverse, i * inverse_stride + n, i * inverse_stride + wider)
+    clear(inverse, n * inverse_stride, n * inverse_stride + wider)
     solved[n] = -1.0
     add_outer(inverse, inverse_stride, n + 1, wider, 1.0 / rest, solved)
-    add_scaled(working.velocity[:wider], change / rest, solved[:wider])
+    add_scaled(working.velocity, change / rest, solved, wider)
     working.support[n], working.code[n], working.sign[n], working.offset[n] = place, code, sign, offset
     return Sizes(stride, inverse_stride, sizes.n_atoms, n + 1)
 
@@ -225,15 +229,14 @@ def remove_atom(working, sizes, i):
     for j in range(width):
         solved[j] = inverse[i * stride + j]
     share = 1.0 / solved[i]
-    add_scaled(working.velocity[:width], -working.velocity[i] * share, solved[:width])
+    add_scaled(working.velocity, -working.velocity[i] * share, solved, width)
     add_outer(inverse, stride, n, width, -share, solved)
     for j in range(width):
         inverse[i * stride + j] = inverse[last * stride + j]
     for j in range(n):
         inverse[j * stride + i] = inverse[j * stride + last]
-    for part in (working.code, working.sign, working.offset, working.velocity):
-        part[i] = part[last]
-    working.support[i] = working.support[last]
+    working.support[i], working.code[i], working.sign[i] = working.support[last], working.code[last], working.sign[last]
+    working.offset[i], working.velocity[i] = working.offset[last], working.velocity[last]
     working.code[last], working.velocity[last] = 0.0, 0.0
     for j in range(width):
         inverse[last * stride + j], inverse[j * stride + last] = 0.0, 0.0
@@ -256,16 +259,12 @@ def next_atom(working, width, n, e, positive, left):
     c, drift, thresholds, falls = working.c, working.drift, working.thresholds, working.falls
     number = c.dtype.type  # a Python number would turn float32 into float64
     one, far, e, smallest = number(1.0), number(np.inf), number(e), number(dependence(c))
-    if positive:
-        for j in range(width):
-            closing = one - drift[j]
-            falls[j] = (thresholds[j] + e - c[j]) / closing if closing > smallest else far
-    else:
-        for j in range(width):
-            reach = thresholds[j] + e
-            above = c[j] > reach * drift[j]  # which of the two thresholds comes first
-            gap, closing = reach - c[j] if above else reach + c[j], one - drift[j] if above else one + drift[j]
-            falls[j] = gap / closing if closing > smallest else far
+    below = -far if positive else number(0.0)  # a code of at least zero has no lower threshold
+    for j in range(width):
+        reach = thresholds[j] + e
+        above = c[j] > reach * drift[j] + below  # which of the two thresholds comes first
+        gap, closing = reach - c[j] if above else reach + c[j], one - drift[j] if above else one + drift[j]
+        falls[j] = gap / closing if closing > smallest else far
     for i in range(n):
         falls[working.support[i]] = far
     if left >= 0:
@@ -285,7 +284,7 @@ def next_zero(working, n):
     return first_minimum(falls[:width])
 
 
-@lean
+@inlined
 def largest_exchange(working, n, sign):
     """How far the code of an atom that depends on the support can grow until another entry is zero, and which.
 
@@ -300,32 +299,32 @@ def largest_exchange(working, n, sign):
     return furthest, which
 
 
-@inlined
+@merged
 def enter(working, sizes, place, positive, penalised):
     """Put an atom that has reached its threshold on the support, in exchange for another if it depends on it.
 
     Without a penalty an exchange gains nothing. Returns the sizes, the atom that left or -1, and whether the code
     still solves the problem at e; it does unless rounding spoils an exchange.
     """
-    sign, sizes = 1.0 if positive or working.c[place] > 0.0 else -1.0, with_room(working, sizes)
-    grown = add_atom(working, sizes, place, 0.0, sign, sign)
-    if grown.n_support > sizes.n_support:
-        return grown, np.int64(-1), True
-    step, which = largest_exchange(working, sizes.n_support, sign)
-    if which < 0 or not penalised:
-        working.thresholds[place] = np.inf
-        return sizes, np.int64(-1), True
-    left = working.support[which]
-    add_scaled(working.code[: sizes.n_support], -sign * step, working.solved[: sizes.n_support])
-    sizes = remove_atom(working, sizes, which)
-    grown = add_atom(working, sizes, place, sign * step, sign, sign)
-    exchanged = grown.n_support > sizes.n_support
-    if not exchanged:
-        working.thresholds[place] = np.inf
-    return grown, left, exchanged
+    sign, step, left = 1.0 if positive or working.c[place] > 0.0 else -1.0, 0.0, np.int64(-1)
+    while True:
+        n = sizes.n_support
+        sizes = add_atom(working, sizes, place, sign * step, sign, sign)
+        if sizes.n_support > n:
+            return sizes, left, True
+        if left >= 0:  # not even in exchange
+            working.thresholds[place] = np.inf
+            return sizes, left, False
+        step, which = largest_exchange(working, n, sign)
+        if which < 0 or not penalised:
+            working.thresholds[place] = np.inf
+            return sizes, left, True
+        left = working.support[which]
+        add_scaled(working.code, -sign * step, working.solved, padded(n))
+        sizes = remove_atom(working, sizes, which)
 
 
-@inlined
+@merged
 def follow(working, sizes, e, e_end, positive):
     """Let e fall to e_end. Returns the sizes, the number of breakpoints, and what is left of e."""
     left, width, most = np.int64(-1), padded(sizes.n_atoms), MAX_BREAKPOINTS * sizes.n_atoms
@@ -335,8 +334,8 @@ def follow(working, sizes, e, e_end, positive):
         enters, place = next_atom(working, width, n, e, positive, left)
         leaves, which = next_zero(working, n)
         fall = min(e - e_end, enters, leaves)
-        add_scaled(working.code[: padded(n)], fall, working.velocity[: padded(n)])
-        add_scaled(working.c[:width], -fall, working.drift[:width])
+        add_scaled(working.code, fall, working.velocity, padded(n))
+        add_scaled(working.c, -fall, working.drift, width)
         e -= fall
         if e <= e_end:
             return sizes, n_breakpoints, e
@@ -379,7 +378,7 @@ def pack(working, gram, n_before, n, stride_before, stride):
     fill(working.c, n, width, 0.0)
 
 
-@lean
+@merged
 def begin(working, gram, thresholds, code, sizes):
     """Begin at a code: its atoms form the working set, and the support, but for those that depend on others.
 
@@ -394,7 +393,7 @@ def begin(working, gram, thresholds, code, sizes):
     sizes = Sizes(max(sizes.stride, padded(n)), sizes.inverse_stride, n, none)
     pack(working, gram, none, n, sizes.stride, sizes.stride)
     for i in range(n):
-        start, sizes = code[working.atoms[i]], with_room(working, sizes)
+        start = code[working.atoms[i]]
         sizes = add_atom(working, sizes, i, start, math.copysign(1.0, start), 0.0)
     return sizes
 
@@ -409,7 +408,7 @@ def residual_correlations(working, scratch, gram, q, n_support, c):
         c[j] = q[j] - c[j]
 
 
-@lean
+@merged
 def largest_violation(working, sizes, c, thresholds, positive, excess):
     """The largest violation of the conditions by any atom; excess is that of each atom out of the working set.
 
@@ -432,7 +431,7 @@ def largest_violation(working, sizes, c, thresholds, positive, excess):
     return e
 
 
-@lean
+@merged
 def join(working, gram, thresholds, excess, sizes):
     """Add the atoms that violate the conditions most to the working set.
 
@@ -452,7 +451,7 @@ def join(working, gram, thresholds, excess, sizes):
     return Sizes(stride, sizes.inverse_stride, n, sizes.n_support), RECHECK * level if n_before > 0 else 0.0
 
 
-@lean
+@merged
 def write_code(working, n, code):
     """Write the code out, without entries that rounding carried past zero. Returns whether there were none."""
     fill(code, 0, code.size, 0.0)
@@ -465,7 +464,7 @@ def write_code(working, n, code):
     return clean
 
 
-@lean
+@merged
 def solve_row(working, scratch, gram, q, thresholds, positive, rounding, sizes, c):
     """Add atoms and follow the path until no atom violates the conditions by more than rounding.
 
@@ -505,7 +504,7 @@ def homotopy(working, scratch, gram, correlations, thresholds, positive, n_iter,
     sizes = Sizes(stride, stride, np.int64(0), np.int64(0))
     for row in range(n_rows):
         q = correlations[row]
-        rounding = 64.0 * np.finfo(q.dtype).eps * magnitude(q)
+        rounding = 64.0 * eps(q) * magnitude(q)
         sizes = begin(working, gram, thresholds[0], z[0, row], sizes)
         for point in range(n_points):
             t, c = thresholds[point], residual[point, row]
@@ -578,11 +577,11 @@ def follow_to_target(working, sizes, q, norm, ridges, e, rounding, positive, tar
         if e - min(enters, leaves) <= rounding:  # a breakpoint made by rounding
             enters = leaves = np.inf
         fall = min(e - target.e, enters, leaves, meets)
-        add_scaled(working.code[: padded(n)], fall, working.velocity[: padded(n)])
-        add_scaled(working.c[:stride], -fall, working.drift[:stride])
+        add_scaled(working.code, fall, working.velocity, padded(n))
+        add_scaled(working.c, -fall, working.drift, stride)
         squares += fall * (fall * curvature - 2.0 * slope)
         if has_diverged(working, sizes, q, norm, e - fall):
-            add_scaled(working.code[: padded(n)], -fall, working.velocity[: padded(n)])
+            add_scaled(working.code, -fall, working.velocity, padded(n))
             return sizes, e, n_breakpoints, False
         if fall == e - target.e:
             return sizes, target.e, n_breakpoints, True
@@ -617,7 +616,7 @@ def least_angle(working, correlations, norms, ridges, positive, target, n_iter, 
         for j in range(k):
             working.c[j], working.thresholds[j] = q[j] / norm, 0.0
             e = max(e, working.c[j] if positive else abs(working.c[j]))
-        rounding = 1e4 * np.finfo(q.dtype).eps * e
+        rounding = 1e4 * eps(q) * e
         sizes = Sizes(stride, sizes.inverse_stride, k, none)
         sizes, e, n_iter[row], arrived = follow_to_target(
             working, sizes, q, norm, ridges, e, rounding, positive,
@@ -657,7 +656,7 @@ def refit(working, scratch, gram, correlations, thresholds, positive, z):
             if positive:
                 sizes, _, e = follow(working, sizes, e, 0.0, positive)
             else:
-                add_scaled(working.code[: padded(n)], e, velocity)
+                add_scaled(working.code, e, velocity, padded(n))
         fill(code, 0, k, 0.0)
         for i in range(sizes.n_support):
             if working.code[i] > 0.0 or not positive:
@@ -672,7 +671,7 @@ def summarize(decoded, chosen, entries, atoms, factors, y, z, squares, counts, p
     (n_rows, k), width = z.shape, y.shape[1]
     flat = atoms.reshape(k * width)
     for row in range(n_rows):
-        n, squares[row], penalties[row], lengths[row] = 0, 0.0, 0.0, 0.0
+        n, squares[row], penalties[row], lengths[row] = np.int64(0), 0.0, 0.0, 0.0
         for j in range(k):
             if z[row, j] != 0.0:
                 chosen[n], entries[n] = j, z[row, j]

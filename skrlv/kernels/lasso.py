@@ -110,7 +110,7 @@ compiled_relative_gap = lean(relative_gap)
 @lean
 def row_gap(gram, q, half_norm, thresholds, positive, c, z):
     """Relative duality gap of one row with residual correlations c = q - G z; see inference.duality_gap."""
-    inner, penalty, fitted, scale, slack, n_nonzero = 0.0, 0.0, 0.0, 1.0, 0.0, 0
+    inner, penalty, fitted, scale, slack, n_nonzero = 0.0, 0.0, 0.0, 1.0, 0.0, np.int64(0)
     size = math.sqrt(2.0 * half_norm)
     for j in range(z.size):
         n_nonzero += z[j] != 0.0
@@ -134,7 +134,7 @@ def row_gap(gram, q, half_norm, thresholds, positive, c, z):
     return compiled_relative_gap(max(half_norm - 0.5 * inner, 0.0), half_norm, penalty, fitted, scale, slack, n_nonzero)
 
 
-@kernel
+@lean
 def row_gaps(gram, correlations, half_norms, thresholds, positive, residual, z, gaps):
     """The relative gap of each row with its residual correlations."""
     for row in range(len(gaps)):
