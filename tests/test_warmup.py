@@ -1,15 +1,20 @@
 """After a warm-up nothing is left to compile."""
 
 import importlib
+import os
 import pkgutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from estimators import ESTIMATORS
 from numba.core.dispatcher import Dispatcher
 from problems import random_dictionary
 
 import skrlv
 from skrlv import kernels
+from skrlv.regularizers import L1
 
 # What inference and learning call; the rest they call themselves.
 WARMED = {
@@ -56,3 +61,34 @@ def test_nothing_is_compiled_afterwards(dtype, rng):
         skrlv.FISTACoder(8, max_iter=2, lmbda=0.3, regularizer=regularizer).fit(X)
     assert compiled() == before
     assert all(before.values())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_an_estimator_is_not_changed_and_its_fit_compiles_nothing(estimator, rng):
+    parameters = repr(estimator)
+    skrlv.warmup(estimator)
+    assert repr(estimator) == parameters
+    before = compiled()
+    X = rng.uniform(size=(30, 12))
+    estimator.__class__(**estimator.get_params()).fit(X).transform(X)
+    assert compiled() == before
+
+
+def test_parameters_that_have_the_shape_of_the_data_are_left_out(rng):
+    skrlv.warmup(skrlv.SparseCoder(dictionary=random_dictionary(5, 7)), dtypes=["float64"])
+    skrlv.warmup(skrlv.FISTACoder(5, regularizer=L1(weights=np.ones(5))), dtypes=["float64"])
+    skrlv.warmup(skrlv.ConvSparseCoder(3, (2, 2), signal_shape=(9, 9, 3)), dtypes=["float64"])
+
+
+@pytest.mark.parametrize(("arguments", "message"), [((3,), "got int"), ((None, ["int8"]), "int8")])
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        skrlv.warmup(*arguments)
+
+
+def test_a_process_says_once_that_it_compiles_and_not_that_it_loads(tmp_path):
+    code = "import numpy, skrlv; skrlv.warmup(skrlv.VariationalAutoencoder(), [numpy.float64, numpy.float32])"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    runs = [subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True) for _ in "ab"]
+    assert [run.stderr.count("compiles kernels") for run in runs] == [1, 0]

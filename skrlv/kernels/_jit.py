@@ -1,9 +1,13 @@
-"""The one decorator of the kernels."""
+"""The decorators of the kernels."""
 
 import os
 from pathlib import Path
 
 import numba
+
+from skrlv.kernels import _notice
+
+_notice.register()
 
 
 def kernel(function, **more):
