@@ -6,7 +6,7 @@ import numpy as np
 
 from skrlv._compat import Interval, validate_params
 from skrlv._rows import Rows, sample_rows
-from skrlv._threads import dense, dense_blocks, each_block
+from skrlv._threads import ROWS_PER_BLOCK, dense, dense_blocks, each_block
 from skrlv.decoders import Dictionary
 from skrlv.energy import Energy, lasso_energy
 from skrlv.inference import duality_gap as landscape_gap
@@ -76,7 +76,7 @@ def duality_gap(X, Z, dictionary, lmbda, *, positive=False, l2=0.0, weights=None
         x, z = dense(X[rows]).astype(np.float64, copy=False), Z[rows].astype(np.float64, copy=False)
         return landscape_gap(energy.given(x), z)
 
-    return np.concatenate(each_block(gaps, len(Z)))
+    return np.concatenate(each_block(gaps, len(Z), size=ROWS_PER_BLOCK // 2))  # ten arrays as large as a block of Z
 
 
 def lmbda_max(X, dictionary):

@@ -1,4 +1,6 @@
-"""scikit-learn's checks that `parametrize_with_checks` leaves out."""
+"""scikit-learn's checks, also those that `parametrize_with_checks` leaves out."""
+
+from inspect import signature
 
 from sklearn.utils import estimator_checks as checks
 
@@ -15,3 +17,9 @@ NOT_GENERATED = [
     checks.check_param_validation,
     checks.check_inplace_ensure_writeable,
 ]
+
+
+def scikit_learn_checks(estimators):
+    """Mark a test of (estimator, check) to run scikit-learn's checks; none is expected to fail."""
+    strict = {"xfail_strict": True} if "xfail_strict" in signature(checks.parametrize_with_checks).parameters else {}
+    return checks.parametrize_with_checks(estimators, expected_failed_checks=lambda estimator: {}, **strict)

@@ -9,8 +9,7 @@ import sklearn
 from estimators import ESTIMATORS, names
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
-from sklearn.utils.estimator_checks import parametrize_with_checks
-from sklearn_checks import NOT_GENERATED
+from sklearn_checks import NOT_GENERATED, scikit_learn_checks
 
 from skrlv import SparseCoder
 from skrlv.regularizers import Regularizer
@@ -21,7 +20,7 @@ quietly = pytest.mark.filterwarnings("ignore")  # the checks' own data are offse
 
 
 @quietly
-@parametrize_with_checks(ESTIMATORS, expected_failed_checks=lambda estimator: {}, xfail_strict=True)
+@scikit_learn_checks(ESTIMATORS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

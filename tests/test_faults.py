@@ -584,7 +584,7 @@ def test_functions_give_sparse_arrays_for_sparse_arrays():
 
 
 def test_a_frame_of_dask_is_refused_with_the_way_out():
-    module, frames = pytest.importorskip("skrlv.dask"), pytest.importorskip("dask.dataframe")
+    module, frames = pytest.importorskip("skrlv.dask"), pytest.importorskip("dask.dataframe", exc_type=ImportError)
     frame = frames.from_pandas(pytest.importorskip("pandas").DataFrame(X[:60]), npartitions=2)
     with pytest.raises(TypeError, match=r"to_dask_array\(lengths=True\)"):
         module.DaskSparseCoder(8).fit(frame)

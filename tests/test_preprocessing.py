@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.fft import dctn
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import parametrize_with_checks
-from sklearn_checks import NOT_GENERATED
+from sklearn_checks import NOT_GENERATED, scikit_learn_checks
 
 from skrlv import SparseCoder
 from skrlv.datasets import load_natural_patches
@@ -28,7 +27,7 @@ def patches():
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks' own data are offset, tiny or constant on purpose
-@parametrize_with_checks(ZCAS, expected_failed_checks=lambda estimator: {}, xfail_strict=True)
+@scikit_learn_checks(ZCAS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

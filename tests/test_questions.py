@@ -249,7 +249,7 @@ def polars_frame(X):
 
 
 def arrow_frame(X):
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", exc_type=ImportError)
     return frame(X).astype("float32[pyarrow]")
 
 
@@ -302,6 +302,7 @@ def test_a_tensor_that_requires_grad_is_taken_or_the_error_names_detach(estimato
 @every_estimator
 @pytest.mark.parametrize("held", [np.asarray, tensor], ids=["numpy", "torch"])
 def test_array_api_dispatch_changes_nothing(estimator, held, monkeypatch):
+    pytest.importorskip("scipy", "1.14")
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # scikit-learn asks for it
     model, X = fitted(estimator), data(estimator)
     with sklearn.config_context(array_api_dispatch=True):

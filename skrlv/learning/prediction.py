@@ -60,8 +60,8 @@ def learn_prediction(state, energy, y, z, whole, *, learn_atoms, first_encoder, 
     if learn_atoms is not None:
         state, moved = learn_atoms(state, energy, y, z, whole)
         z = rescaled_codes(state, z)
-    error, code_unit = prediction - z, data_unit / rms_norm(energy.decoder)
-    gradients = encoder.vjp(tape, error / (y.shape[0] * code_unit**2))
+    error, code_unit = prediction - z, float(data_unit / rms_norm(energy.decoder))
+    gradients = encoder.vjp(tape, error / code_unit / (y.shape[0] * code_unit))  # the square may vanish
     adam = state.adam.on_device_of(error)
     rate = rate * adam.rate_factor / np.sqrt(1.0 + adam.moments.get("count", 0) / STEPS_AT_FULL_RATE)
     units = encoder.scales(data_unit, code_unit)
