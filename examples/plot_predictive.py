@@ -21,9 +21,10 @@ The photos come with scikit-learn. They are by danielbuechele and vultilion, und
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from sklearn.datasets import load_digits
 
 from skrlv import PredictiveSparseDecomposition, SparseCoder
-from skrlv.datasets import load_handwritten_digits, load_natural_patches
+from skrlv.datasets import load_natural_patches
 from skrlv.plotting import plot_atoms
 from skrlv.preprocessing import PatchWhitener
 
@@ -74,12 +75,11 @@ axes[2].set(xlabel="entry of the prediction", ylabel="entry of the code", title=
 plt.show()
 
 # %%
-# Does the encoder change the atoms? We learn atoms of handwritten digits (MNIST if available) by sparse coding alone
-# and with an encoder, and match them pair by pair.
+# Does the encoder change the atoms? We learn non-negative atoms of handwritten digits by sparse coding alone and
+# with an encoder, and match them pair by pair.
 
-digits, _ = load_handwritten_digits()
-digits, side = digits[:5000], int(np.sqrt(digits.shape[1]))
-settings = {"n_components": 64, "lmbda": 0.35, "positive": True, "random_state": 0}
+digits, side = load_digits().data / 16, 8
+settings = {"n_components": 64, "lmbda": 0.1, "positive": True, "random_state": 0}
 alone = SparseCoder(**settings).fit(digits)
 together = PredictiveSparseDecomposition(**settings, encoder="shrinkage", encoder_weight=0.1).fit(digits)
 likeness = alone.components_ @ together.components_.T

@@ -31,6 +31,11 @@ def test_three_channels_are_colours_about_mid_grey(rng):
     np.testing.assert_array_equal(sheet[0], 1.0)
 
 
+def test_zero_is_black_where_nothing_is_negative(rng):
+    assert plot_atoms(rng.uniform(size=(4, 3, 3))).images[0].get_clim() == (0.0, 1.0)
+    assert plot_atoms(rng.normal(size=(4, 3, 3))).images[0].get_clim() == (-1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("shape", "image_shape"),
     [((4, 6), (2, 2)), ((4, 6), None), ((4, 2, 3, 2), None), ((4, 3, 2), (2, 3)), ((0, 2, 2), None)],

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skrlv.plotting.display import COLOURS, Display, dense, reach
-from skrlv.plotting.tiles import pictures
+from skrlv.plotting.tiles import pictures, show
 
 
 class ReconstructionDisplay(Display):
@@ -117,7 +117,7 @@ class ReconstructionDisplay(Display):
 
 
 def _draw_images(ax, images, marks):
-    """Images side by side, all in one scale; zero is mid-grey."""
+    """Images side by side, all in one scale."""
     n, height, width, n_channels = images.shape
     sheet = np.full((height, n * (width + 1) - 1, n_channels), np.nan)
     for i, image in enumerate(images):
@@ -125,10 +125,7 @@ def _draw_images(ax, images, marks):
         ax.text(
             i * (width + 1) + 0.5 * (width - 1), height + 0.15 * height, marks[i], ha="center", va="center", fontsize=8
         )
-    if n_channels == 1:
-        ax.imshow(sheet[..., 0], cmap="gray", vmin=-1.0, vmax=1.0, interpolation="nearest")
-    else:
-        ax.imshow(np.nan_to_num(0.5 + 0.5 * sheet, nan=1.0), interpolation="nearest")
+    show(ax, sheet)
     ax.set_ylim(1.3 * height, -0.5)
     ax.set_axis_off()
 

@@ -4,7 +4,9 @@ import numpy as np
 
 
 def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
-    """Draw atoms, or kernels, as tiled pictures; zero is mid-grey, and each atom is scaled by its largest magnitude.
+    """Draw atoms, or kernels, as tiled pictures, each scaled by its largest magnitude.
+
+    Zero is mid-grey, or black if no entry is negative.
 
     Parameters
     ----------
@@ -37,12 +39,18 @@ def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
 
     sheet = tiled(pictures(np.asarray(atoms, dtype=float), image_shape), n_columns)
     ax = ax or plt.subplots()[1]
-    if sheet.shape[2] == 1:
-        ax.imshow(sheet[..., 0], cmap="gray", vmin=-1.0, vmax=1.0, interpolation="nearest")
-    else:
-        ax.imshow(np.nan_to_num(0.5 + 0.5 * sheet, nan=1.0), interpolation="nearest")
+    show(ax, sheet)
     ax.set_axis_off()
     return ax
+
+
+def show(ax, sheet):
+    """Draw a sheet of entries in -1..1, (height, width, 1 or 3), with NaN as gaps; black is zero if none is negative."""
+    low = -1.0 if np.nanmin(sheet) < 0.0 else 0.0
+    if sheet.shape[2] == 1:
+        ax.imshow(sheet[..., 0], cmap="gray", vmin=low, vmax=1.0, interpolation="nearest")
+    else:
+        ax.imshow(np.nan_to_num((sheet - low) / (1.0 - low), nan=1.0), interpolation="nearest")
 
 
 def pictures(atoms, image_shape):
