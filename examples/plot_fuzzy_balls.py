@@ -132,7 +132,9 @@ for beta in betas:
     bounds.append(trial.score(X[test]))
     distortions.append(-bounds[-1] - rates[-1])
     active = trial.active_units_.sum()
-    print(f"beta {beta:5g}: rate {rates[-1]:6.2f}, ELBO {bounds[-1]:8.2f}, {active:2} of 16 means vary by more than 0.01")
+    print(
+        f"beta {beta:5g}: rate {rates[-1]:6.2f}, ELBO {bounds[-1]:8.2f}, {active:2} of 16 means vary by more than 0.01"
+    )
 
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 axes[0].plot(rates, distortions, "o-")

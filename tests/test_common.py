@@ -12,6 +12,7 @@ from sklearn.datasets import make_blobs
 from sklearn_checks import NOT_GENERATED, scikit_learn_checks
 
 from skrlv import SparseCoder
+from skrlv.preprocessing import PatchWhitener
 from skrlv.regularizers import Regularizer
 
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=names(ESTIMATORS))
@@ -143,3 +144,14 @@ def test_a_fit_that_fails_takes_its_callbacks_down(blobs):
         coder.set_callbacks(recorder).fit(blobs)
     assert recorder.taken_down == 1
     assert not hasattr(coder, "components_")
+
+
+def test_the_html_of_an_estimator_links_to_its_page():
+    home = "https://skrlv.readthedocs.io/en/stable/generated/"
+    assert f"{home}skrlv.SparseCoder.html" in SparseCoder()._repr_html_()
+    assert PatchWhitener()._get_doc_link() == f"{home}skrlv.preprocessing.PatchWhitener.html"
+
+    class Own(SparseCoder):
+        """Of a user: the library has no page for it."""
+
+    assert not Own()._get_doc_link()

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skrlv._arrays import to_device, to_numpy
 from skrlv._compat import CallbackSupportMixin, _fit_context
 from skrlv._containers import sparse_as
+from skrlv._documentation import documented
 from skrlv._restoring import restored_on_error, unless_learned
 from skrlv._rows import Rows
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread, row_blocks
@@ -27,6 +28,7 @@ ROWS_PER_TRANSFER = 8192
 ROWS_PER_STEP = 256
 
 
+@documented
 class LatentVariableModel(
     CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta
 ):

@@ -45,7 +45,7 @@ def plot_atoms(atoms, image_shape=None, *, n_columns=None, ax=None):
 
 
 def show(ax, sheet):
-    """Draw a sheet of entries in -1..1, (height, width, 1 or 3), with NaN as gaps; black is zero if none is negative."""
+    """Draw a sheet (height, width, 1 or 3) of entries in -1..1, and NaN as gaps; zero is black if none is negative."""
     low = -1.0 if np.nanmin(sheet) < 0.0 else 0.0
     if sheet.shape[2] == 1:
         ax.imshow(sheet[..., 0], cmap="gray", vmin=low, vmax=1.0, interpolation="nearest")

@@ -12,11 +12,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._compat import Interval, StrOptions, _fit_context
 from skrlv._containers import as_numpy, float_dtype
+from skrlv._documentation import documented
 from skrlv._restoring import restored_on_error
 from skrlv._threads import each_block
 from skrlv.preprocessing.checks import LARGEST, check_image_shape, check_magnitude, largest
 
 
+@documented
 class LocalContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Local contrast normalisation: each pixel minus its local mean, divided by the local standard deviation.
 

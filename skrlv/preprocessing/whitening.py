@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrlv._compat import Interval, StrOptions, _fit_context
 from skrlv._containers import as_numpy, float_dtype
+from skrlv._documentation import documented
 from skrlv._restoring import restored_on_error
 from skrlv._threads import dense_blocks, each_block
 from skrlv.preprocessing.checks import check_image_shape, check_magnitude, largest
@@ -21,6 +22,7 @@ _EPS = np.finfo(np.float64).eps
 _MIN_GAIN = 1e-6  # share of the largest gain below which a frequency is not restored
 
 
+@documented
 class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Whiten flattened image patches, so that no direction, or no frequency, outweighs the others.
 
