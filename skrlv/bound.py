@@ -139,12 +139,28 @@ def _of(part, parameters):
 
 
 def drawn(mean, log_variance, noise):
-    """Codes drawn from the posteriors, for noise from N(0, I) of the shape of the codes or shared by all rows."""
+    """Codes drawn from the posteriors, for noise from N(0, I) of the shape of the codes or shared by all rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.bound import drawn
+    >>> drawn(np.array([[1.0]]), np.log([[4.0]]), np.array([[0.5]])).tolist()
+    [[2.0]]
+    """
     return mean + namespace(mean).exp(0.5 * log_variance) * noise
 
 
 def divergence(mean, log_variance):
-    r"""KL divergence of each entry's posterior from N(0, 1), :math:`\frac12 (\sigma^2 + \mu^2 - 1 - \log \sigma^2)`."""
+    r"""KL divergence of each entry's posterior from N(0, 1), :math:`\frac12 (\sigma^2 + \mu^2 - 1 - \log \sigma^2)`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.bound import divergence
+    >>> divergence(np.array([[0.0, 2.0]]), np.array([[0.0, 0.0]])).tolist()
+    [[0.0, 2.0]]
+    """
     return 0.5 * (namespace(mean).expm1(log_variance) - log_variance + mean**2)
 
 
@@ -153,6 +169,14 @@ def importance_bound(log_weights, n_samples):
 
     The draws are cut into groups of n_samples; the bound is the mean over groups of the logarithm of the mean weight.
     With one draw per group it is the ELBO.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.bound import importance_bound
+    >>> log_weights = np.log([[1.0], [3.0]])
+    >>> importance_bound(log_weights, 1).round(3).tolist(), importance_bound(log_weights, 2).round(3).tolist()
+    ([0.549], [0.693])
     """
     xp = namespace(log_weights)
     groups = xp.reshape(double(log_weights), (-1, n_samples, log_weights.shape[1]))

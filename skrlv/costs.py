@@ -44,7 +44,15 @@ class Cost(ABC):
 
 @dataclass(frozen=True)
 class SquaredError(Cost):
-    r"""Half the squared distance, :math:`C(a, b) = \frac12 \|a - b\|_2^2`."""
+    r"""Half the squared distance, :math:`C(a, b) = \frac12 \|a - b\|_2^2`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.costs import SquaredError
+    >>> SquaredError()(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]])).tolist()
+    [2.0]
+    """
 
     curvature = 1.0
 
@@ -63,6 +71,13 @@ class CrossEntropy(Cost):
         = -\sum_i a_i \log \bar y_i + (1 - a_i) \log(1 - \bar y_i), \qquad \bar y = \frac{1}{1 + e^{-b}}
 
     If all entries are 0 or 1, it is minus the log likelihood, in nats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.costs import CrossEntropy
+    >>> CrossEntropy()(np.array([[1.0, 0.0]]), np.zeros((1, 2))).round(3).tolist()  # 2 log 2: both at even odds
+    [1.386]
     """
 
     curvature = 0.25
@@ -94,6 +109,13 @@ class GaussianError(Cost):
         learned.
     lowest : float, default=-inf
         Lower bound of a learned log variance; without it the likelihood of data that are fitted exactly is unbounded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.costs import GaussianError
+    >>> GaussianError(np.array([0.0]))(np.zeros((1, 2)), np.ones((1, 2))).round(3).tolist()  # 1 + log(2 pi)
+    [2.838]
     """
 
     log_variance: Any

@@ -92,6 +92,16 @@ class Dictionary(SumOfAtoms):
     ----------
     atoms : array of shape (n_components, n_features)
         The rows d_j.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> decoder = Dictionary(np.array([[1.0, 0.0, 0.0], [0.0, 0.6, 0.8]]))
+    >>> decoder(np.array([[2.0, 1.0]])).tolist()
+    [[2.0, 0.6, 0.8]]
+    >>> decoder.adjoint(np.array([[1.0, 1.0, 1.0]])).tolist()
+    [[1.0, 1.4]]
     """
 
     atoms: Any
@@ -158,6 +168,16 @@ class ConvolutionalDictionary(SumOfAtoms):
     spatial_shape : tuple of int
         Size of the signals along these axes. A map of codes has spatial - kernel + 1 positions, at which a kernel
         fits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import ConvolutionalDictionary
+    >>> decoder = ConvolutionalDictionary(np.array([[[1.0], [2.0]]]), (5,))  # one kernel of length two
+    >>> z = np.zeros((1, 4, 1))
+    >>> z[0, 1] = 3.0
+    >>> decoder(z)[0, :, 0].tolist()
+    [0.0, 3.0, 6.0, 0.0, 0.0]
     """
 
     kernels: Any
@@ -227,6 +247,14 @@ class MaskedDecoder(LinearDecoder):
         Dec'.
     mask : array of the shape of the data, or of one sample, (1, ...), for all of them
         1 for observed entries, 0 for missing ones; missing data must be set to 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary, MaskedDecoder
+    >>> decoder = MaskedDecoder(Dictionary(np.ones((1, 3))), np.array([[1.0, 0.0, 1.0]]))
+    >>> decoder(np.array([[2.0]])).tolist()
+    [[2.0, 0.0, 2.0]]
     """
 
     decoder: LinearDecoder

@@ -49,6 +49,18 @@ class Energy:
     few_rows : bool, default=False
         Whether so few rows will be given that the Gram matrix of all atoms would cost more than it saves, see
         `for_rows`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.inference import fista
+    >>> from skrlv.regularizers import L1
+    >>> energy, y = Energy(Dictionary(np.eye(2)), L1(), lmbda=0.5), np.array([[3.0, 0.2]])
+    >>> z = fista(energy.given(y)).z
+    >>> z.round(3).tolist(), energy(y, z).round(3).tolist()
+    ([[2.5, 0.0]], [1.395])
     """
 
     decoder: Any

@@ -77,6 +77,15 @@ class L1(LassoFamily):
         Whether codes are non-negative.
     weights : array-like of shape (n_components,) or None, default=None
         The factor w_j >= 0 of each atom, copied; None is 1 for all atoms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.regularizers import L1
+    >>> L1().prox(np.array([[3.0, -1.0, 0.2]]), 0.5).tolist()
+    [[2.5, -0.5, 0.0]]
+    >>> L1(positive=True).prox(np.array([[3.0, -1.0, 0.2]]), 0.5).tolist()
+    [[2.5, 0.0, 0.0]]
     """
 
     positive: bool = False
@@ -130,6 +139,13 @@ class ElasticNet(LassoFamily):
         The share :math:`\rho` of the L1 norm.
     positive : bool, default=False
         Whether codes are non-negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.regularizers import ElasticNet
+    >>> ElasticNet()(np.array([[3.0, -1.0]])).tolist()
+    [4.5]
     """
 
     l1_ratio: float = 0.5
@@ -166,6 +182,15 @@ class GroupL1(Regularizer):
         Number of neighbouring atoms in a group; the last group is smaller if this does not divide n_components.
     positive : bool, default=False
         Whether codes are non-negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.regularizers import GroupL1
+    >>> GroupL1(2)(np.array([[3.0, 4.0, 0.0, 0.0]])).round(3).tolist()
+    [5.0]
+    >>> GroupL1(2).prox(np.array([[3.0, 4.0, 0.1, 0.1]]), 1.0).round(2).tolist()  # a group at a time
+    [[2.4, 3.2, 0.0, 0.0]]
     """
 
     group_size: int = 2
@@ -202,6 +227,13 @@ class L0(Regularizer):
     ----------
     positive : bool, default=False
         Whether codes are non-negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.regularizers import L0
+    >>> L0().prox(np.array([[3.0, -1.0, 0.2]]), 0.5).tolist()  # entries above sqrt(2 t) stay as they are
+    [[3.0, 0.0, 0.0]]
     """
 
     positive: bool = False
@@ -224,6 +256,13 @@ class StandardNormal(Regularizer):
     r"""Half the squared norm, :math:`R(z) = \frac12 \|z\|_2^2`, also known as ridge.
 
     It is minus the log density of the normal distribution N(0, I), up to the constant k/2 log(2 pi).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.regularizers import StandardNormal
+    >>> StandardNormal().prox(np.array([[3.0, -1.0]]), 1.0).tolist()
+    [[1.5, -0.5]]
     """
 
     def __call__(self, z):
@@ -277,6 +316,11 @@ def check_regularizer(regularizer, n_components, like=None):
         If the value is not one number per sample, or is NaN or minus infinity; if prox changes the shape, writes into
         its argument, or returns codes that are not finite, whose value is infinite, or that codes nearby are better
         than; or if a row depends on others.
+
+    Examples
+    --------
+    >>> from skrlv.regularizers import L1, check_regularizer
+    >>> check_regularizer(L1(), 8)
     """
     if not isinstance(regularizer, Regularizer):
         raise TypeError(f"regularizer={regularizer!r} must be an instance of skrlv.regularizers.Regularizer.")

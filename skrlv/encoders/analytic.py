@@ -39,6 +39,13 @@ def analytic_weights(atoms):
     ----------
     Liu, Chen, Wang, Yin, ALISTA: Analytic Weights Are As Good As Learned Weights in LISTA, 2019. They solve
     the problem iteratively.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.encoders import analytic_weights
+    >>> analytic_weights(np.array([[1.0, 0.0], [0.6, 0.8]])).round(2).tolist()  # a basis: its inverse, transposed
+    [[1.0, -0.75], [-0.0, 1.25]]
     """
     d = to_numpy(atoms).astype(np.float64)
     zero = np.flatnonzero(~d.any(axis=1))
@@ -80,6 +87,15 @@ class ALISTA(Encoder):
     References
     ----------
     Liu, Chen, Wang, Yin, ALISTA: Analytic Weights Are As Good As Learned Weights in LISTA, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.encoders import ALISTA, analytic_weights
+    >>> D = np.array([[1.0, 0.0], [0.6, 0.8]])
+    >>> encoder = ALISTA(D, analytic_weights(D), np.ones(6), np.full(6, 0.1))
+    >>> encoder(np.array([[2.0, 0.0]])).round(2).tolist()
+    [[1.9, 0.0]]
     """
 
     atoms: Any
@@ -181,6 +197,15 @@ class HyperLISTA(Encoder):
     References
     ----------
     Chen, Liu, Wang, Yin, Hyperparameter Tuning is All You Need for LISTA, 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.encoders import HyperLISTA, analytic_weights
+    >>> D = np.array([[1.0, 0.0], [0.6, 0.8]])
+    >>> encoder = HyperLISTA(D, analytic_weights(D), np.array([0.5, 0.1, 1.0]), 8)
+    >>> encoder(np.array([[2.0, 0.0]])).round(2).tolist()
+    [[2.0, 0.0]]
     """
 
     atoms: Any

@@ -28,6 +28,14 @@ class ConvolutionalEncoder(Encoder):
         b.
     gain : array of shape (n_components,)
         g.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.encoders import ConvolutionalEncoder
+    >>> encoder = ConvolutionalEncoder(np.ones((4, 3, 3, 1)), bias=np.zeros(4), gain=np.ones(4))
+    >>> encoder(np.zeros((2, 10, 12, 1))).shape
+    (2, 8, 10, 4)
     """
 
     kernels: Any

@@ -82,6 +82,13 @@ class ZeroEncoder(Encoder):
     ----------
     code_shape : tuple of int
         Shape of one code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.encoders import ZeroEncoder
+    >>> ZeroEncoder((3,))(np.ones((2, 5))).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
 
     code_shape: tuple

@@ -31,6 +31,15 @@ class LISTA(Encoder):
     References
     ----------
     Gregor, LeCun, Learning Fast Approximations of Sparse Coding, 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.encoders import LISTA
+    >>> encoder = LISTA.unrolled(Dictionary(np.eye(3)), lmbda=0.5, n_layers=2)
+    >>> encoder(np.array([[3.0, -1.0, 0.2]])).tolist()
+    [[2.5, -0.5, 0.0]]
     """
 
     weights: Any
@@ -121,6 +130,14 @@ class StepLISTA(Encoder):
     References
     ----------
     Ablin, Moreau, Massias, Gramfort, Learning Step Sizes for Unfolded Sparse Coding, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.encoders import StepLISTA
+    >>> encoder = StepLISTA(np.eye(3), 0.5, np.array([1.0, 1.0]))
+    >>> encoder(np.array([[3.0, -1.0, 0.2]])).tolist()
+    [[2.5, -0.5, 0.0]]
     """
 
     atoms: Any

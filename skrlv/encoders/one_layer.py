@@ -24,6 +24,14 @@ class TanhEncoder(Encoder):
         b.
     gain : array of shape (n_components,)
         g.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.encoders import TanhEncoder
+    >>> encoder = TanhEncoder(np.eye(2), bias=np.zeros(2), gain=np.array([1.0, 2.0]))
+    >>> encoder(np.array([[0.0, 10.0]])).round(3).tolist()
+    [[0.0, 2.0]]
     """
 
     weights: Any
@@ -75,6 +83,14 @@ class ShrinkageEncoder(Encoder):
         g; non-negative if ``positive``.
     positive : bool, default=False
         Whether codes are non-negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.encoders import ShrinkageEncoder
+    >>> encoder = ShrinkageEncoder(np.eye(2), np.array([0.5, 0.5]), np.ones(2))
+    >>> encoder(np.array([[0.3, 2.0]])).tolist()
+    [[0.0, 1.5]]
     """
 
     weights: Any

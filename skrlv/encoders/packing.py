@@ -35,6 +35,12 @@ def packed(encoder):
     ------
     TypeError
         If it is not an encoder, or its class is not a dataclass or cannot be imported.
+
+    Examples
+    --------
+    >>> from skrlv.encoders import ZeroEncoder, packed
+    >>> packed(ZeroEncoder((3,)))
+    {'kind': 'skrlv.encoders.encoder:ZeroEncoder', 'fields': {'code_shape': (3,)}}
     """
     if not isinstance(encoder, Encoder):
         raise TypeError(f"encoder={encoder!r} must be an instance of skrlv.encoders.Encoder.")
@@ -60,6 +66,12 @@ def unpacked(packed, place=lambda array: array):
     ------
     TypeError
         If "kind" does not name an encoder. Only dataclasses are created, whatever else a file may name.
+
+    Examples
+    --------
+    >>> from skrlv.encoders import ZeroEncoder, packed, unpacked
+    >>> unpacked(packed(ZeroEncoder((3,))))
+    ZeroEncoder(code_shape=(3,))
     """
     if not issubclass(_imported(packed["kind"]), Encoder):
         raise TypeError(f"{packed['kind']!r} is no encoder.")

@@ -32,6 +32,17 @@ def coordinate_descent(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     ----------
     Friedman, Hastie, Tibshirani, Regularization Paths for Generalized Linear Models via Coordinate
     Descent, 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.inference import coordinate_descent
+    >>> from skrlv.regularizers import L1
+    >>> landscape = Energy(Dictionary(np.array([[1.0, 0.0], [0.6, 0.8]])), L1(), 0.1).given(np.array([[1.0, 1.0]]))
+    >>> coordinate_descent(landscape).z.round(3).tolist()
+    [[0.188, 1.187]]
     """
     from skrlv.kernels import lasso
 

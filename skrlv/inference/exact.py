@@ -25,12 +25,30 @@ def exact_codes(energy, y, z0=None, *, tol):
     -------
     Solution
         Its codes have the dtype of y.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.energy import lasso_energy
+    >>> from skrlv.inference import exact_codes
+    >>> exact_codes(lasso_energy(np.eye(2), 0.5), np.array([[3.0, 0.2]]), tol=1e-6).z.tolist()
+    [[2.5, 0.0]]
     """
     return exact_path(energy, y, [energy.lmbda], z0, tol=tol)[0]
 
 
 def exact_path(energy, y, lmbdas, z0=None, *, tol):
-    """A list of the `Solution` of `exact_codes` at each of several lmbdas, best given in decreasing order."""
+    """A list of the `Solution` of `exact_codes` at each of several lmbdas, best given in decreasing order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.energy import lasso_energy
+    >>> from skrlv.inference import exact_path
+    >>> path = exact_path(lasso_energy(np.eye(2), 0.5), np.array([[3.0, 0.2]]), [1.0, 0.5], tol=1e-6)
+    >>> [solution.z.tolist() for solution in path]
+    [[[2.0, 0.0]], [[2.5, 0.0]]]
+    """
     if energy.few_rows:
         return working_set_path(energy, y, lmbdas, z0, tol=tol)
     if y.dtype == np.float32:

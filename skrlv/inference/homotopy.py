@@ -41,6 +41,17 @@ def homotopy(landscape, z0=None, *, max_iter=100_000, tol=1e-6):
     ----------
     Osborne, Presnell, Turlach, A new approach to variable selection in least squares problems, 2000.
     Efron, Hastie, Johnstone, Tibshirani, Least Angle Regression, 2004.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.inference import homotopy
+    >>> from skrlv.regularizers import L1
+    >>> landscape = Energy(Dictionary(np.array([[1.0, 0.0], [0.6, 0.8]])), L1(), 0.1).given(np.array([[1.0, 1.0]]))
+    >>> homotopy(landscape).z.round(3).tolist()
+    [[0.188, 1.187]]
     """
     return homotopy_path(landscape, [landscape.energy.lmbda], z0, max_iter=max_iter, tol=tol)[0]
 
@@ -61,6 +72,17 @@ def homotopy_path(landscape, lmbdas, z0=None, *, max_iter=100_000, tol=1e-6):
     -------
     list of Solution
         One per lmbda.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.inference import homotopy_path
+    >>> from skrlv.regularizers import L1
+    >>> landscape = Energy(Dictionary(np.eye(2)), L1(), 0.1).given(np.array([[3.0, 1.0]]))
+    >>> [solution.z.round(3).tolist() for solution in homotopy_path(landscape, [2.0, 0.5])]
+    [[[1.0, 0.0]], [[2.5, 0.5]]]
     """
     from skrlv.kernels import lasso
 

@@ -39,6 +39,18 @@ def least_angle(landscape, *, n_nonzero=None, max_error=0.0, max_iter=100_000, t
     ------
     TypeError
         If the regularizer is not L1 with positive weights, or the encoder is more than a ridge.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.inference import least_angle
+    >>> from skrlv.regularizers import L1
+    >>> landscape = Energy(Dictionary(np.eye(3)), L1(), 0.1).given(np.array([[3.0, 2.0, 1.0]]))
+    >>> solution, lmbdas = least_angle(landscape, n_nonzero=2)
+    >>> solution.z.round(3).tolist(), lmbdas.round(3).tolist()
+    ([[2.0, 1.0, 0.0]], [1.0])
     """
     energy = landscape.energy
     weights = energy.regularizer.thresholds(1.0, landscape.start().shape[1])
@@ -72,6 +84,17 @@ def debiased(landscape, z):
     """Least squares on the non-zero entries of each code, without a penalty; non-negative for positive codes.
 
     If the atoms of these entries are linearly dependent, some of the entries become zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.inference import debiased, homotopy
+    >>> from skrlv.regularizers import L1
+    >>> landscape = Energy(Dictionary(np.eye(2)), L1(), 0.5).given(np.array([[3.0, 0.2]]))
+    >>> debiased(landscape, homotopy(landscape).z).tolist()
+    [[3.0, 0.0]]
     """
     from skrlv.kernels.homotopy import refit
 

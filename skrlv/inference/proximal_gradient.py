@@ -45,6 +45,18 @@ def ista(landscape, z0=None, *, max_iter=1000, tol=1e-6, record=False):
     -------
     Solution
         Codes, number of steps and last share per row, and which rows met ``tol``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.inference import ista
+    >>> from skrlv.regularizers import L1
+    >>> landscape = Energy(Dictionary(np.array([[1.0, 0.0], [0.6, 0.8]])), L1(), 0.1).given(np.array([[1.0, 1.0]]))
+    >>> solution = ista(landscape)
+    >>> solution.z.round(3).tolist(), solution.converged.tolist()
+    ([[0.188, 1.187]], [True])
     """
     return _iterate(landscape, z0, _plain, max_iter=max_iter, tol=tol, record=record)
 
@@ -54,6 +66,17 @@ def fista(landscape, z0=None, *, max_iter=1000, tol=1e-6, record=False):
 
     After k steps the energy is at most :math:`2L \|z_0 - z^*\|^2 / (k + 1)^2` above its minimum.
     Parameters and return value are those of `ista`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.inference import fista
+    >>> from skrlv.regularizers import L1
+    >>> landscape = Energy(Dictionary(np.array([[1.0, 0.0], [0.6, 0.8]])), L1(), 0.1).given(np.array([[1.0, 1.0]]))
+    >>> fista(landscape, tol=1e-8).z.round(3).tolist()
+    [[0.188, 1.187]]
     """
     return _iterate(landscape, z0, _accelerated, max_iter=max_iter, tol=tol, record=record)
 
@@ -63,6 +86,17 @@ def fista_restart(landscape, z0=None, *, max_iter=1000, tol=1e-6, record=False):
 
     A numba kernel is used for a quadratic landscape of NumPy arrays under the L1 family.
     Parameters and return value are those of `ista`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.inference import fista_restart
+    >>> from skrlv.regularizers import L1
+    >>> landscape = Energy(Dictionary(np.array([[1.0, 0.0], [0.6, 0.8]])), L1(), 0.1).given(np.array([[1.0, 1.0]]))
+    >>> fista_restart(landscape, tol=1e-8).z.round(3).tolist()
+    [[0.188, 1.187]]
     """
     if is_lasso(landscape) and not record:
         return _fista_kernel(landscape, z0, max_iter=max_iter, tol=tol)

@@ -24,7 +24,15 @@ class Solution(NamedTuple):
 
 
 def solved(z):
-    """The `Solution` of codes in closed form: no steps, no error."""
+    """The `Solution` of codes in closed form: no steps, no error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.inference import solved
+    >>> solved(np.ones((2, 3))).converged.tolist()
+    [True, True]
+    """
     n = z.shape[0]
     return Solution(z, np.zeros(n, dtype=np.int64), np.zeros(n), np.ones(n, dtype=bool))
 

@@ -53,6 +53,18 @@ def tiled_descent(landscape, z0=None, *, max_iter=2000, tol=1e-6, n_jobs=None):
     ----------
     Friedman, Hastie, Tibshirani, Regularization Paths for Generalized Linear Models via Coordinate Descent, 2010.
     Moreau, Oudre, Vayatis, DICOD: Distributed Convolutional Coordinate Descent for Convolutional Sparse Coding, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import ConvolutionalDictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.inference import tiled_descent
+    >>> from skrlv.regularizers import L1
+    >>> energy = Energy(ConvolutionalDictionary(np.array([[[0.6], [0.8]]]), (5,)), L1(), 0.1)
+    >>> signal = np.array([[[0.0], [0.6], [0.8], [0.0], [0.0]]])
+    >>> tiled_descent(energy.given(signal)).z[0, :, 0].round(3).tolist()
+    [0.0, 0.9, 0.0, 0.0]
     """
     if not is_convolutional_lasso(landscape):
         raise TypeError(

@@ -40,6 +40,14 @@ def adam_step(moments, parameters, gradients, rate, units):
     -------
     moments, parameters : dicts
         The next; nothing is written in place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.learning import adam_step
+    >>> moments, moved = adam_step({}, {"w": np.ones(2)}, {"w": np.array([3.0, -0.1])}, 0.01, {"w": 1.0})
+    >>> moved["w"].round(3).tolist(), moments["count"]
+    ([0.99, 1.01], 1)
     """
     count = moments.get("count", 0) + 1
     mean_weight, square_weight = 1.0 - MEAN_DECAY**count, 1.0 - SQUARE_DECAY**count

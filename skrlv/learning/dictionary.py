@@ -20,7 +20,16 @@ DUPLICATE = 1e-4  # atoms whose cosine is this close to one are duplicates
 
 
 def unit_rows(atoms):
-    """Rows scaled to unit norm, and their norms before; rows of zeros are left as they are."""
+    """Rows scaled to unit norm, and their norms before; rows of zeros are left as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.learning import unit_rows
+    >>> units, norms = unit_rows(np.array([[3.0, 4.0]]))
+    >>> units.tolist(), norms.tolist()
+    ([[0.6, 0.8]], [5.0])
+    """
     largest = np.abs(atoms).max(axis=1, initial=0.0, keepdims=True)
     largest[largest == 0.0] = 1.0
     scaled = atoms / largest
@@ -50,6 +59,14 @@ def statistics(y, z, n_jobs=None):
     -------
     dict of NumPy arrays, float64
         ZtZ (n_components, n_components), ZtY (n_components, n_features), usage (n_components,) and count.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.learning import statistics
+    >>> found = statistics(np.array([[1.0, 2.0]]), np.array([[3.0, 0.0]]))
+    >>> found["ZtZ"].tolist(), found["ZtY"].tolist(), found["usage"].tolist(), found["count"]
+    ([[9.0, 0.0], [0.0, 0.0]], [[3.0, 6.0], [0.0, 0.0]], [1.0, 0.0], 1.0)
     """
     xp = namespace(y, z)
     y, z = double(y), double(z)
@@ -63,12 +80,26 @@ def statistics(y, z, n_jobs=None):
 
 
 def add(a, b):
-    """The statistics of two sets of samples together."""
+    """The statistics of two sets of samples together.
+
+    Examples
+    --------
+    >>> from skrlv.learning import add
+    >>> add({"count": 2.0}, {"count": 3.0})
+    {'count': 5.0}
+    """
     return {name: a[name] + b[name] for name in a}
 
 
 def decay(state, factor):
-    """Statistics with all samples weighted by a factor."""
+    """Statistics with all samples weighted by a factor.
+
+    Examples
+    --------
+    >>> from skrlv.learning import decay
+    >>> decay({"count": 2.0}, 0.5)
+    {'count': 1.0}
+    """
     return {name: factor * value for name, value in state.items()}
 
 
@@ -92,6 +123,13 @@ def update_atoms(atoms, ZtZ, ZtY, *, positive=False, n_sweeps=1):
     -------
     array of shape (n_components, n_features)
         New atoms, of norm at most one; unused atoms (ZtZ_jj = 0) are unchanged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.learning import update_atoms
+    >>> update_atoms(np.eye(2), np.eye(2), np.array([[0.6, 0.8], [0.0, 1.0]])).tolist()
+    [[0.6, 0.8], [0.0, 1.0]]
     """
     from skrlv.kernels.dictionary import visit_atoms
 
@@ -123,6 +161,12 @@ def remembered(n_seen, n_batch, n_components):
     The product over several batches is the factor of one batch of all their samples. The cubic factor discounts early
     codes, which were inferred with poor atoms. The exponential keeps the memory at about 2 sqrt(k n) samples: a memory
     in proportion to n freezes the atoms before they are right, and a fixed memory does not average its noise out.
+
+    Examples
+    --------
+    >>> from skrlv.learning import remembered
+    >>> round(remembered(n_seen=2000, n_batch=1000, n_components=100), 4)
+    0.0337
     """
     before = n_seen - n_batch
     return (before / n_seen) ** 3 * math.exp((math.sqrt(before) - math.sqrt(n_seen)) / math.sqrt(n_components))
@@ -162,6 +206,18 @@ def learn_dictionary(state, energy, y, z, *, whole=False, positive=False, n_swee
         number of atoms replaced so far; scale (n_components,), the factors by which to multiply codes of the batch.
     energy : Energy
         The same energy with the new atoms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.energy import lasso_energy
+    >>> from skrlv.inference import exact_codes
+    >>> from skrlv.learning import learn_dictionary
+    >>> energy, y = lasso_energy(np.eye(2), 0.1), np.array([[1.0, 0.2], [0.1, 1.0]])
+    >>> z = exact_codes(energy, y, tol=1e-6).z
+    >>> state, energy = learn_dictionary({}, energy, y, z)
+    >>> energy.decoder.atoms.round(3).tolist()
+    [[0.995, 0.1], [0.11, 0.994]]
     """
     return learn_from_statistics(
         state, energy, statistics(y, z, n_jobs), partial(worst_reconstructed, energy, y, z),

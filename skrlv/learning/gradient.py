@@ -37,6 +37,17 @@ def gradient_step(energy, y, z, *, learning_rate):
     ------
     ValueError
         If learning_rate is not a positive, finite number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.decoders import Dictionary
+    >>> from skrlv.energy import Energy
+    >>> from skrlv.learning import gradient_step
+    >>> from skrlv.regularizers import L1
+    >>> energy, y, z = Energy(Dictionary(np.eye(2)), L1(), 0.1), np.array([[1.0, 1.0]]), np.array([[1.0, 0.0]])
+    >>> gradient_step(energy, y, z, learning_rate=0.1).decoder.atoms.round(3).tolist()
+    [[0.995, 0.1], [0.0, 1.0]]
     """
     if not 0.0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate={learning_rate!r} must be positive and finite.")

@@ -17,6 +17,13 @@ def minibatches(n_samples, batch_size, rng):
     ------
     array of int
         Rows of a batch; every row is in exactly one, and no two batches differ by more than one in size.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrlv.learning import minibatches
+    >>> [rows.tolist() for rows in minibatches(5, 2, np.random.RandomState(0))]
+    [[2, 0], [1, 3], [4]]
     """
     n_batches = -(-n_samples // batch_size)
     order = np.arange(n_samples) if n_batches == 1 else rng.permutation(n_samples)
