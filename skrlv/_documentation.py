@@ -15,5 +15,5 @@ def _path(estimator):
     import skrlv
 
     name, folders = type(estimator).__name__, type(estimator).__module__.split(".")
-    home = "skrlv" if name in skrlv.__all__ else ".".join(folders[:2])
+    home = "skrlv" if hasattr(skrlv, name) else ".".join(folders[:2])
     return {"path": f"{home}.{name}"}

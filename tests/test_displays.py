@@ -6,6 +6,7 @@ from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from skrlv import ConvSparseCoder, SparseCoder, SparseCoderCV, VariationalAutoencoder, lmbda_path
 from skrlv.plotting import (
@@ -129,9 +130,51 @@ def test_maps_of_one_image_are_tiles():
     coder = ConvSparseCoder(3, (4, 4), lmbda=0.5, max_iter=1, tol=0, random_state=0).fit(IMAGES[:40])
     maps = coder.encode(IMAGES[:1])[0]
     sheet = picture(CodesDisplay.from_estimator(coder, IMAGES[:1]).ax_)
-    np.testing.assert_allclose(sheet[1:6, 1:6], maps[..., 0] / (np.abs(maps[..., 0]).max() or 1.0))
+    np.testing.assert_allclose(sheet[:5, :5], maps[..., 0])  # all in one scale
+    np.testing.assert_allclose(sheet[:5, 6:11], maps[..., 1])
+    np.testing.assert_allclose(sheet[6:11, :5], maps[..., 2])
+    assert np.isnan(sheet[6:11, 6:11]).all()
     with pytest.raises(ValueError, match=r"X\[:1\]"):
         CodesDisplay.from_estimator(coder, IMAGES[:2])
+
+
+def test_maps_of_one_series_are_rows():
+    series = np.sin(np.arange(60.0) ** 1.2)[None]
+    coder = ConvSparseCoder(3, 8, lmbda=0.3, max_iter=2, tol=0, random_state=0).fit(series)
+    ax = CodesDisplay.from_estimator(coder, series).ax_
+    np.testing.assert_array_equal(picture(ax), coder.encode(series)[0].T)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("position", "kernel")
+
+
+def test_codes_and_atoms_are_drawn_in_one_order(coder):
+    codes, atoms = CodesDisplay.from_estimator(coder, X[:30]), DictionaryDisplay.from_estimator(coder)
+    np.testing.assert_array_equal(codes.order_, atoms.order_)
+    np.testing.assert_array_equal(picture(codes.ax_), coder.transform(X[:30])[:, codes.order_])
+
+
+def test_codes_of_at_least_zero_begin_at_zero():
+    assert CodesDisplay(np.eye(3)).plot().ax_.images[0].get_clim() == (0.0, 1.0)
+
+
+def test_classes_are_named():
+    ax = CodesDisplay(np.eye(4), labels=["b", "a", "b", "a"]).plot().ax_
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    np.testing.assert_array_equal(ax.get_yticks(), [0.5, 2.5])
+
+
+@pytest.mark.parametrize(
+    "display", [DictionaryDisplay.from_estimator, lambda e: ReconstructionDisplay.from_estimator(e, X[0])]
+)
+def test_estimators_without_atoms_are_refused_by_name(display, vae, coder):
+    with pytest.raises(TypeError, match="VariationalAutoencoder has no atoms"):
+        display(vae)
+    with pytest.raises(TypeError, match="step of the Pipeline"):
+        display(make_pipeline(coder))
+
+
+def test_a_sample_with_an_axis_of_samples_is_refused(coder):
+    with pytest.raises(ValueError, match=r"x has shape \(1, 64\).*X\[0\]"):
+        ReconstructionDisplay.from_estimator(coder, X[:1])
 
 
 def test_labels_of_another_length_are_refused():

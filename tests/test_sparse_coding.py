@@ -617,6 +617,9 @@ def test_what_shapes_the_model_is_frozen_by_fit(Coder, digits, atoms):
     with pytest.warns(UserWarning, match="lmbda, positive changed since fit"):
         np.testing.assert_array_equal(coder.transform(X), Z)
     np.testing.assert_array_equal(coder.transform(X), Z)  # told once
+    coder.set_params(lmbda=0.3, positive=False, dictionary=atoms).transform(X)  # as it was: nothing to tell
+    with pytest.warns(UserWarning, match="lmbda changed since fit"):
+        coder.set_params(lmbda=6.0).transform(X)
 
 
 @both

@@ -4,16 +4,18 @@ from skrlv.models.warning import warn_user
 
 
 def warn_of_frozen(model):
-    """Warn, once, of parameters that are not what they were in `fit`, which the model keeps in ``_at_fit``."""
-    before, now = model._at_fit, {name: getattr(model, name) for name in model._at_fit}
-    changed = [name for name in now if now[name] is not before[name] and not _same(now[name], before[name])]
-    if changed:
-        model._at_fit = now
+    """Warn of parameters that are not what they were in `fit` (``_at_fit``); once for each set of values."""
+    changed = {
+        name: getattr(model, name) for name, before in model._at_fit.items() if not _same(getattr(model, name), before)
+    }
+    told = getattr(model, "_told_of", {})
+    if changed and (changed.keys() != told.keys() or not all(_same(changed[name], told[name]) for name in told)):
+        model._told_of = changed
         warn_user(f"{', '.join(changed)} changed since fit, which has no effect on a fitted model: call fit again.")
 
 
 def _same(value, other):
     try:
-        return bool(value == other)
+        return value is other or bool(value == other)
     except ValueError:  # arrays
         return False

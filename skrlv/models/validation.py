@@ -42,6 +42,7 @@ def check_dictionary(dictionary, n_features, name="dictionary", dtype=None):
     if dictionary.shape[1] != n_features:
         raise ValueError(
             f"{name} has atoms of {dictionary.shape[1]} features (columns), but X has {n_features} features."
+            + (" Is it transposed? Atoms are rows." if dictionary.shape[0] == n_features else "")
         )
     refuse_nothing_but_zeros(dictionary, name)
     return dictionary

@@ -119,6 +119,7 @@ class EnergyDisplay(Display):
             line = {"color": COLOURS[i % len(COLOURS)], "linestyle": ("-", "--", ":", "-.")[i % 4]}
             ax.plot(x, values, label=name, marker="." if len(x) <= FEW_POINTS else None, **line)
         ax.set(xlabel=self.xlabel, ylabel="mean energy above the minimum" if self.above else "mean energy")
+        ax.xaxis.get_major_locator().set_params(integer=True)
         if self.above:
             ax.set_yscale("log")
         if len(self.curves) > 1:

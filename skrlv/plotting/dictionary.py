@@ -1,9 +1,8 @@
 """The atoms of a dictionary: pictures, lines or spectra."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from skrlv.plotting.display import COLOURS, Display, reach
+from skrlv.plotting.display import COLOURS, Display, check_atoms, reach
 from skrlv.plotting.tiles import plot_atoms
 
 ROWS_OF_LINES = 12  # of atoms below each other
@@ -63,7 +62,7 @@ class DictionaryDisplay(Display):
         DictionaryDisplay
             With the picture.
         """
-        check_is_fitted(estimator, "components_")
+        check_atoms(estimator)
         display = cls(estimator.components_, usage=getattr(estimator, "atom_usage_", None))
         return display.plot(kind=kind, image_shape=image_shape, n_atoms=n_atoms, positions=positions, ax=ax)
 

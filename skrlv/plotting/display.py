@@ -1,9 +1,10 @@
 """What all displays share: a figure and axes, and colours that colour-blind readers can tell apart."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito, 2008
-SIGNED = "PuOr_r"  # colour map of numbers of both signs
+SIGNED, UNSIGNED = "PuOr_r", "cividis"  # colour maps of numbers of both signs, and of at least zero
 
 
 class Display:
@@ -25,6 +26,15 @@ class Display:
             ax = plt.subplots(layout="constrained", **size)[1]
         self.ax_, self.figure_ = ax, ax.figure
         return ax
+
+
+def check_atoms(estimator):
+    """Refuse an estimator without atoms, fitted or not, and say what to pass instead."""
+    if hasattr(estimator, "steps"):
+        raise TypeError("Pass the fitted step of the Pipeline, such as pipeline[-2], not the Pipeline.")
+    if hasattr(estimator, "n_iter_") and not hasattr(estimator, "components_"):
+        raise TypeError(f"{type(estimator).__name__} has no atoms: its decoder is not a sum of them.")
+    check_is_fitted(estimator, "components_")
 
 
 def reach(values):

@@ -1,9 +1,8 @@
 """One sample as the sum of its atoms."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from skrlv.plotting.display import COLOURS, Display, dense, reach
+from skrlv.plotting.display import COLOURS, Display, check_atoms, dense, reach
 from skrlv.plotting.tiles import pictures, show
 
 
@@ -66,10 +65,10 @@ class ReconstructionDisplay(Display):
         ReconstructionDisplay
             With the picture.
         """
-        check_is_fitted(estimator)
-        if not hasattr(estimator, "components_"):
-            raise TypeError(f"{type(estimator).__name__} has no atoms whose sum is the reconstruction.")
+        check_atoms(estimator)
         x = np.asarray(x)
+        if not hasattr(estimator, "kernel_size") and x.ndim != 1:
+            raise ValueError(f"x has shape {x.shape}, but must be one sample, without an axis of samples: X[0].")
         if hasattr(estimator, "kernel_size"):
             maps = np.asarray(estimator.encode(x[None]))
             parts = np.stack([np.where(np.arange(maps.shape[-1]) == j, maps[0], 0.0) for j in range(maps.shape[-1])])
