@@ -159,7 +159,7 @@ def test_an_estimator_answers_or_says_what_is_wrong(chunk):
         rng = np.random.default_rng([chunk, case])
         estimator, told = drawn_estimator(rng), []
         try:
-            with at_most(seconds=60):
+            with at_most(seconds=20):
                 ask(estimator, rng, told)
         except Exception as error:
             error.add_note(f"Case {case} of chunk {chunk}: {estimator!r}; {'; '.join(told)}.")
