@@ -33,7 +33,7 @@ def inlined(function):
 
 
 def merged(function):
-    """A long lean kernel with one caller, which numba compiles as a part of it.
+    """A long lean kernel that a kernel calls in one place; numba compiles it as a part of its caller.
 
     LLVM optimises a function again at each level of callers above it; merged functions are optimised once, which more
     than halves the time of compilation.
