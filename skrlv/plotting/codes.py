@@ -106,8 +106,11 @@ class CodesDisplay(Display):
             self._mark_classes(ax, rows)
         self._draw(ax, sheet)
         ax.set(title=f"{(self.codes != 0).mean():.1%} of the entries are not zero", **labels)
-        if not labels:
+        if not labels:  # of an image
+            ax.set_aspect("equal")
             ax.set_axis_off()
+        elif self.maps:
+            ax.set_yticks(self.order_)
         return self
 
     def _draw(self, ax, sheet):
