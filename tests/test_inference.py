@@ -67,6 +67,25 @@ def test_every_method_reaches_the_same_energy(method, name):
     assert (np.abs(landscape(found.z) - reference) <= unit).all()
 
 
+@pytest.mark.parametrize("method", PROXIMAL)
+def test_a_row_stops_where_only_rounding_moves_it(method):
+    y = rows_for(30).astype(np.float32)
+    y[5] *= 1e9
+    energies = [Energy(Dictionary(random_dictionary(10, 30).astype(t)), GroupL1(2), 0.2) for t in (np.float32, float)]
+    z = [method(energy.given(y.astype(energy.decoder.atoms.dtype)), max_iter=20_000, tol=0.0) for energy in energies]
+    assert z[0].n_iter.max() < 3_000
+    unit = np.abs(z[1].z).max(axis=1, keepdims=True) + 1e-30
+    assert (np.abs(z[0].z - z[1].z) <= 1e-6 * unit).all()
+
+
+@pytest.mark.parametrize("method", PROXIMAL)
+def test_a_slow_row_does_not_stop(method):
+    steep = Energy(Dictionary(np.array([[1e3, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.02]])), GroupL1(), 1e-6)
+    landscape = steep.given(np.array([[1e3, 1.0, 2.0]]))
+    found = method(landscape, max_iter=3_000, tol=1e-16)
+    assert (found.n_iter == 3_000).all() and found.error > 1e-16
+
+
 @pytest.mark.parametrize("regularizer", [GroupL1(3), GroupL1(2, positive=True)], ids=str)
 @pytest.mark.parametrize("method", PROXIMAL)
 def test_group_problems_converge_to_fixed_points_of_the_prox_step(method, regularizer):

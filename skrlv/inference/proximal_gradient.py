@@ -3,8 +3,8 @@ r"""ISTA and FISTA: a gradient step on the smooth part, and the proximal operato
 .. math:: z \leftarrow \mathrm{prox}_{\lambda R / L}\bigl(v - \tfrac1L \nabla_{smooth}(v)\bigr)
 
 The methods differ only in the point v. Every row stops independently: it is frozen once no entry of its
-gradient mapping :math:`L (v - z)` exceeds ``tol`` times the largest entry of its gradient at zero. So the
-code of a row does not depend on the other rows of its batch.
+gradient mapping :math:`L (v - z)` exceeds ``tol`` times the largest entry of its gradient at zero, or once only
+rounding moves it. So the code of a row does not depend on the other rows of its batch.
 
 References
 ----------
@@ -37,7 +37,8 @@ def ista(landscape, z0=None, *, max_iter=1000, tol=1e-6, record=False):
         Maximum number of steps of any row.
     tol : float, default=1e-6
         A row has converged when its gradient mapping is at most this share of its gradient at zero; with 0,
-        only when a step changes nothing.
+        only when a step changes nothing. A row that 100 steps have not brought nearer, and whose steps are within
+        the rounding errors of its largest entry, stops as well, without having converged.
     record : bool, default=False
         Whether `Solution.energies` holds the energy before the first and after each step.
 
@@ -103,6 +104,10 @@ def fista_restart(landscape, z0=None, *, max_iter=1000, tol=1e-6, record=False):
     return _iterate(landscape, z0, _restarted, max_iter=max_iter, tol=tol, record=record)
 
 
+_STALLED = 100  # steps after which a row stops if its error has not fallen and its steps are rounding errors
+_ROUNDING = 16.0  # units in the last place of the largest entry
+
+
 class _Iterate(NamedTuple):
     """The rows that have not been removed yet; every array has one entry or row for each."""
 
@@ -139,6 +144,7 @@ def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
     iterate, step = _start(landscape, z), 1.0 / (landscape.lipschitz or 1.0)
     active, n_iter = np.ones(z.shape[0], dtype=bool), np.full(z.shape[0], max_iter)
     error, energies, done = np.zeros(z.shape[0]), [to_numpy(landscape(z))] if record else [], []
+    least, least_before = np.full((2, z.shape[0]), np.inf)
 
     for iteration in range(1, max_iter + 1):
         ahead = iterate.ahead
@@ -147,13 +153,17 @@ def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
         ahead, momentum = extrapolate(z, iterate)
         iterate, rows = iterate._replace(z=z, ahead=ahead, momentum=momentum), to_numpy(iterate.rows)
         error[rows[active]] = share[active]
+        least[rows] = np.minimum(least[rows], share)
         if record:
             energies.append(_latest(energies[-1], landscape, iterate, active))
-        converged = active & (share <= tol)
-        if converged.any():
-            n_iter[rows[converged]] = iteration
-            done.append(_taken(iterate, converged))
-            active = active & ~converged
+        stops = active & (share <= tol)
+        if iteration % _STALLED == 0:
+            stops |= active & ~(least[rows] < least_before[rows]) & (share <= _rounding(iterate, step))
+            least_before, least = least, np.full_like(least, np.inf)
+        if stops.any():
+            n_iter[rows[stops]] = iteration
+            done.append(_taken(iterate, stops))
+            active = active & ~stops
             if not active.any():
                 break
             if active.mean() < 0.9:  # remove the frozen rows, but not at every step
@@ -174,6 +184,12 @@ def _share(moved, unit):
     moved, unit = to_numpy(moved).astype(np.float64), to_numpy(unit).astype(np.float64)
     with np.errstate(divide="ignore"):
         return np.divide(moved, unit, out=np.zeros_like(moved), where=moved > 0.0)
+
+
+def _rounding(iterate, step):
+    """The share of a step that is as small as rounding errors of the largest entry of a row."""
+    unit = _ROUNDING * float(namespace(iterate.z).finfo(iterate.z.dtype).eps)
+    return _share(unit * max_per_sample(iterate.z), step * iterate.scale)
 
 
 def _indices(like, mask):
