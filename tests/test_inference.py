@@ -83,7 +83,8 @@ def test_a_slow_row_does_not_stop(method):
     steep = Energy(Dictionary(np.array([[1e3, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.02]])), GroupL1(), 1e-6)
     landscape = steep.given(np.array([[1e3, 1.0, 2.0]]))
     found = method(landscape, max_iter=3_000, tol=1e-16)
-    assert (found.n_iter == 3_000).all() and found.error > 1e-16
+    assert (found.n_iter == 3_000).all()
+    assert found.error > 1e-16
 
 
 @pytest.mark.parametrize("regularizer", [GroupL1(3), GroupL1(2, positive=True)], ids=str)
