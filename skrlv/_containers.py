@@ -37,6 +37,8 @@ def float_dtype(X):
     if dtypes is None or not np.iterable(dtypes) or isinstance(dtypes, str):
         dtypes = [getattr(X, "dtype", None)]
     names = {str(dtype).lower().split(".")[-1].split("[")[0] for dtype in dtypes}
+    if any(name.startswith(("datetime", "timedelta")) for name in names):
+        raise TypeError("X has dates or durations, which are no numbers: express them in a unit, (t - t[0]).days say.")
     return np.float32 if names <= _SHORT_FLOATS else np.float64
 
 

@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import threadpoolctl
 
@@ -20,9 +21,7 @@ def describe():
     yield f"{'cores':18s} {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
     yield f"{'BLAS':18s} {_blas()}"
     yield f"{'devices':18s} {', '.join(_devices())}"
-    folder, n_files = _cache()
-    state = f"{n_files} compiled kernels" if n_files else "empty: the first fit compiles for some seconds, see warmup()"
-    yield f"{'kernel cache':18s} {folder} ({state})"
+    yield f"{'kernel cache':18s} {_cache()}"
 
 
 def _version(name):
@@ -52,7 +51,12 @@ def _devices():
 
 def _cache():
     """The folder of compiled kernels, and their number."""
-    from skrlv.kernels._jit import cache_folder
+    from skrlv.kernels import _jit, homotopy
 
-    folder = cache_folder()
-    return folder, len(list(folder.rglob("*.nbc"))) if folder.exists() else 0
+    folder, wanted = _jit.cache_folder(homotopy.homotopy), os.environ.get("NUMBA_CACHE_DIR")
+    if folder is None:
+        return "none: no folder can be written, so every process compiles; set NUMBA_CACHE_DIR"
+    n_files = len(list(folder.rglob("*.nbc"))) if folder.exists() else 0
+    state = f"{n_files} compiled kernels" if n_files else "empty: the first fit compiles for some seconds, see warmup()"
+    unused = wanted and not folder.resolve().is_relative_to(Path(wanted).resolve())
+    return f"{folder} ({state})" + (f"; NUMBA_CACHE_DIR={wanted} cannot be written" if unused else "")

@@ -1,10 +1,11 @@
 """Compilation of the kernels ahead of their first use."""
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 
-from skrlv.energy import lasso_energy
+from skrlv.energy import MOST_ATOMS_OF_A_CHEAP_GRAM, lasso_energy
 from skrlv.inference import coordinate_descent
 from skrlv.learning import adam_step, update_atoms
 from skrlv.models.base import LatentVariableModel
@@ -22,10 +23,10 @@ def warmup(estimator=None, dtypes=DTYPES):
 
     Parameters
     ----------
-    estimator : estimator of this library or None, default=None
-        Compile what `fit`, `transform` and `score` of this estimator use; it is not changed. None compiles the kernels
-        of all dense models and functions.
-    dtypes : sequence of dtypes, default=(numpy.float64, numpy.float32)
+    estimator : estimator or None, default=None
+        Compile what `fit`, `transform` and `score` of this estimator use, or of those of this library in a pipeline or
+        a search; it is not changed. None compiles the kernels of all dense models and functions.
+    dtypes : dtype or sequence of dtypes, default=(numpy.float64, numpy.float32)
         Kernels are compiled for each of these dtypes of the data.
 
     Returns
@@ -35,7 +36,7 @@ def warmup(estimator=None, dtypes=DTYPES):
     Raises
     ------
     TypeError
-        If estimator is not an estimator of this library, or a dtype is not float64 or float32.
+        If estimator is a class, or contains no estimator of this library, or a dtype is not float64 or float32.
 
     Examples
     --------
@@ -43,16 +44,35 @@ def warmup(estimator=None, dtypes=DTYPES):
     >>> import skrlv
     >>> skrlv.warmup(skrlv.SparseCoder(), dtypes=[np.float64])
     """
-    if estimator is not None and not isinstance(estimator, LatentVariableModel):
-        raise TypeError(f"estimator must be an estimator of skrlv or None, got {type(estimator).__name__}.")
-    dtypes = [np.dtype(dtype).type for dtype in dtypes]
-    if not set(dtypes) <= set(DTYPES):
-        raise TypeError(f"dtypes must be among float64 and float32, got {[dtype.__name__ for dtype in dtypes]}.")
-    for dtype in dtypes:
-        if estimator is None:
-            _use_functions(dtype)
-        else:
-            _use(estimator, dtype)
+    estimators = [None] if estimator is None else _contained(estimator)
+    for dtype in _checked(dtypes):
+        for model in estimators:
+            if model is None:
+                _use_functions(dtype)
+            else:
+                _use(model, dtype)
+
+
+def _contained(estimator):
+    """The estimators of this library that an estimator is or contains."""
+    if isinstance(estimator, type):
+        raise TypeError(f"estimator must be an instance, {estimator.__name__}(), not the class {estimator.__name__}.")
+    parts = [estimator, *(estimator.get_params().values() if hasattr(estimator, "get_params") else [])]
+    found = [part for part in parts if isinstance(part, LatentVariableModel)]
+    if not found:
+        raise TypeError(f"estimator must be or contain an estimator of skrlv, got {type(estimator).__name__}.")
+    return [model.to_local() if hasattr(model, "to_local") else model for model in found]  # what a chunk is given to
+
+
+def _checked(dtypes):
+    several = isinstance(dtypes, Iterable) and not isinstance(dtypes, str | type)
+    try:
+        found = [np.dtype(dtype).type for dtype in (dtypes if several else [dtypes])]
+    except TypeError:
+        found = []
+    if not found or not set(found) <= set(DTYPES):
+        raise TypeError(f"dtypes must be float64, float32 or both, got {dtypes!r}.")
+    return found
 
 
 def _use_functions(dtype):
@@ -70,7 +90,7 @@ def _use_functions(dtype):
 
 def _use(estimator, dtype):
     """Fit a small copy of the estimator to a few random data."""
-    kind = SparseCoder if isinstance(estimator, SparseCoder) and hasattr(estimator, "to_local") else type(estimator)
+    kind = type(estimator)
     usual, given = kind().get_params(), estimator.get_params()
     free = {name: usual[name] for name in _OF_DATA if not isinstance(given.get(name, ""), str)}
     if isinstance(given.get("regularizer"), str | None):  # an instance may have a weight per atom
@@ -82,3 +102,16 @@ def _use(estimator, dtype):
         warnings.simplefilter("ignore")
         model.fit(X).transform(X)
         model.score(X)
+    if isinstance(model, SparseCoder) and _n_atoms(given) > MOST_ATOMS_OF_A_CHEAP_GRAM:
+        _use_few_rows(dtype)
+
+
+def _n_atoms(parameters):
+    atoms, n_components = parameters["dictionary"], parameters["n_components"]
+    return np.shape(atoms)[0] if atoms is not None else n_components if isinstance(n_components, int) else 0
+
+
+def _use_few_rows(dtype):
+    """Few rows on many atoms are encoded without the Gram matrix, in float64."""
+    atoms = np.random.RandomState(0).randn(MOST_ATOMS_OF_A_CHEAP_GRAM + 1, 3).astype(dtype)
+    sparse_encode(atoms[:1], atoms, 0.5, n_jobs=1)

@@ -112,7 +112,7 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
         Parameters
         ----------
         X : dask.array.Array of shape (n_samples, n_features)
-            Data, float32 or float64; other dtypes become float64. Chunks of rows stay as they are.
+            Data, float32 or float64; float16 becomes float32, other dtypes float64. Chunks of rows stay as they are.
         y : None
             Ignored.
 

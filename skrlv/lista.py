@@ -187,7 +187,7 @@ class LISTAEncoder(DictionaryModel):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Data, float32 or float64; other dtypes become float64.
+            Data, float32 or float64; float16 becomes float32, other dtypes float64.
         y : None
             Ignored, for scikit-learn's pipelines.
         codes : array-like or sparse matrix of shape (n_samples, n_components) or None, default=None

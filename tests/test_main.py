@@ -1,5 +1,6 @@
 """python -m skrlv"""
 
+import os
 import re
 import subprocess
 import sys
@@ -37,3 +38,23 @@ def test_peers_are_timed_on_codes_that_are_certified(capsys):
 def test_an_unknown_command_is_refused():
     with pytest.raises(SystemExit):
         main(["frobnicate"])
+
+
+def told_of_the_cache(environment, before=""):
+    code = f"{before}from skrlv.__main__ import main; main([])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[-1]
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    assert str(tmp_path / "new") in told_of_the_cache({"NUMBA_CACHE_DIR": str(tmp_path / "new")})
+    assert f"NUMBA_CACHE_DIR={file} cannot be written" in told_of_the_cache({"NUMBA_CACHE_DIR": str(file)})
+
+
+def test_without_a_folder_every_process_compiles():
+    refuse = "import tempfile, numba\ndef refuse(**_): raise OSError\ntempfile.TemporaryFile = refuse\n"
+    assert "every process compiles" in told_of_the_cache({}, refuse)

@@ -332,6 +332,17 @@ def test_masked_entries_are_refused(estimator, act):
 
 
 @every_estimator
+@pytest.mark.parametrize("dtype", ["datetime64[s]", "timedelta64[s]"])
+def test_dates_are_refused(estimator, dtype):
+    """As numbers they would be seconds since 1970."""
+    X = (1e6 * data(estimator)).astype(np.int64).astype(dtype)
+    with pytest.raises(REFUSED, match="dates or durations"):
+        seeded(estimator).fit(X)
+    with pytest.raises(REFUSED, match="dates or durations"):
+        fitted(estimator).transform(X)
+
+
+@every_estimator
 def test_a_mask_that_hides_nothing_is_fine(estimator):
     X = data(estimator)
     for mask in (False, np.zeros(X.shape, bool)):

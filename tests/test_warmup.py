@@ -11,6 +11,9 @@ import pytest
 from estimators import ESTIMATORS
 from numba.core.dispatcher import Dispatcher
 from problems import random_dictionary
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import skrlv
 from skrlv import kernels
@@ -81,7 +84,44 @@ def test_parameters_that_have_the_shape_of_the_data_are_left_out(rng):
     skrlv.warmup(skrlv.ConvSparseCoder(3, (2, 2), signal_shape=(9, 9, 3)), dtypes=["float64"])
 
 
-@pytest.mark.parametrize(("arguments", "message"), [((3,), "got int"), ((None, ["int8"]), "int8")])
+def test_estimators_are_found_in_pipelines_and_searches():
+    pipeline = make_pipeline(StandardScaler(), skrlv.FISTACoder(5, lmbda=0.3))
+    skrlv.warmup(GridSearchCV(pipeline, {"fistacoder__lmbda": [0.1, 0.2]}), dtypes="float32")
+    before = compiled()
+    pipeline.fit(np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32))
+    assert compiled() == before
+
+
+FEW_ROWS = """
+import skrlv
+from problems import random_dictionary
+from test_warmup import compiled
+
+atoms = random_dictionary(2_049, 6).astype("float32")
+coder = skrlv.SparseCoder(dictionary=atoms, lmbda=0.3)
+skrlv.warmup(coder, dtypes="float32")
+before = compiled()
+coder.fit(atoms[:2]).transform(atoms[:2])
+raise SystemExit(compiled() != before)
+"""
+
+
+def test_few_rows_on_many_atoms_compile_nothing():
+    """In a process of its own, since other tests have used the kernels of float64."""
+    subprocess.run([sys.executable, "-c", FEW_ROWS], cwd=os.path.dirname(__file__), check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3,), "got int"),
+        ((make_pipeline(StandardScaler()),), "contain an estimator of skrlv, got Pipeline"),
+        ((skrlv.SparseCoder,), r"SparseCoder\(\), not the class"),
+        ((None, ["int8"]), "int8"),
+        ((None, []), "float64, float32 or both"),
+        ((None, "words"), "got 'words'"),
+    ],
+)
 def test_wrong_arguments(arguments, message):
     with pytest.raises(TypeError, match=message):
         skrlv.warmup(*arguments)

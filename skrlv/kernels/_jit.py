@@ -1,6 +1,5 @@
 """The decorators of the kernels."""
 
-import os
 from pathlib import Path
 
 import numba
@@ -41,6 +40,7 @@ def merged(function):
     return lean(function, inline="always")
 
 
-def cache_folder():
-    """Where numba keeps what it has compiled: NUMBA_CACHE_DIR, or a folder beside the kernels."""
-    return Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__")
+def cache_folder(kernel):
+    """Where numba keeps what it has compiled of a kernel; None if it finds no folder that it can write to."""
+    path = kernel.stats.cache_path
+    return None if path is None else Path(path)

@@ -5,6 +5,8 @@ import logging
 from numba.core import event
 
 LOGGER = logging.getLogger("skrlv")
+CACHED = "They are cached for later processes; skrlv.warmup() compiles them ahead of time."
+UNCACHED = "No folder for them can be written, so every process compiles them: set NUMBA_CACHE_DIR to one that can."
 
 
 class Notice(event.Listener):
@@ -14,13 +16,13 @@ class Notice(event.Listener):
         self._told = False
 
     def on_start(self, event):
-        function = event.data["dispatcher"].py_func
-        if not self._told and function.__module__.startswith("skrlv."):
+        kernel = event.data["dispatcher"]
+        if not self._told and kernel.py_func.__module__.startswith("skrlv."):
             self._told = True
             LOGGER.warning(
-                "skrlv: numba compiles kernels, beginning with %s, which takes some seconds. They are cached for later "
-                "processes; skrlv.warmup() compiles them ahead of time.",
-                function.__name__,
+                "skrlv: numba compiles kernels, beginning with %s, which takes some seconds. %s",
+                kernel.py_func.__name__,
+                UNCACHED if kernel.stats.cache_path is None else CACHED,
             )
 
     def on_end(self, event):

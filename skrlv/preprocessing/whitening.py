@@ -128,7 +128,8 @@ class PatchWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Patches as rows, pixels in C order with channels last; float32 or float64, other dtypes become float64.
+            Patches as rows, pixels in C order with channels last. float32 and float64 keep their dtype, float16
+            becomes float32, other dtypes float64.
         y : None
             Ignored, for scikit-learn's pipelines.
 
