@@ -54,7 +54,10 @@ def to_device(x, device):
     try:
         import torch
     except ImportError as error:
-        raise ImportError(f"device={device!r} runs on torch; install it with: pip install 'skrlv[torch]'") from error
+        raise ImportError(
+            f"device={device!r} runs on torch; install it with: pip install 'skrlv[torch]', or set device='cpu', which "
+            "a fitted model can as well."
+        ) from error
     try:
         return torch.as_tensor(np.array(x), device=device.removeprefix("torch:"))
     except (AssertionError, RuntimeError) as error:  # raised by torch if there is no such device
@@ -159,7 +162,11 @@ def max_per_sample(x):
     return xp.max(xp.abs(x), axis=tuple(range(1, x.ndim)))
 
 
+def column(values, like):
+    """Values of shape (n_samples,), reshaped so that they broadcast over ``like`` of shape (n_samples, ...)."""
+    return namespace(like).reshape(values, (-1, *(1,) * (like.ndim - 1)))
+
+
 def per_row(values, like):
-    """Values of shape (n_samples,), reshaped and cast to multiply ``like`` of shape (n_samples, ...)."""
-    xp = namespace(like)
-    return xp.astype(xp.reshape(values, (-1, *(1,) * (like.ndim - 1))), like.dtype)
+    """`column`, in the dtype of ``like``."""
+    return namespace(like).astype(column(values, like), like.dtype)

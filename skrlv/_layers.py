@@ -122,6 +122,11 @@ class Layers:
         return slope, gradients
 
     @property
+    def n_in(self):
+        """The number of inputs."""
+        return self.weights[0].shape[0]
+
+    @property
     def parameters(self):
         """The learned arrays, by name."""
         named: dict[str, Any] = {f"weights_{at}": value for at, value in enumerate(self.weights)}

@@ -34,6 +34,11 @@ class Decoder(ABC):
     def parameters(self):
         """The learned arrays, by name."""
 
+    @property
+    @abstractmethod
+    def code_shape(self):
+        """The shape of one code."""
+
     def check(self, y):  # noqa: B027, most decoders take any shape
         """Refuse data of a shape that codes cannot be decoded to."""
 
@@ -48,11 +53,6 @@ class LinearDecoder(Decoder):
     @abstractmethod
     def adjoint(self, r):
         """The transposed map from data to codes: <Dec z, r> = <z, adjoint(r)>."""
-
-    @property
-    @abstractmethod
-    def code_shape(self):
-        """The shape of one code."""
 
     @property
     @abstractmethod
@@ -324,6 +324,10 @@ class Network(Decoder):
     @property
     def parameters(self):
         return self.layers.parameters
+
+    @property
+    def code_shape(self):
+        return (self.layers.n_in,)
 
     def with_parameters(self, parameters):
         """The same network with other parameters, by name."""

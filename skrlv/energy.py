@@ -121,7 +121,9 @@ class Energy:
 
     @cached_property
     def lipschitz(self):
-        """A bound on the curvature of the smooth part."""
+        """A bound on the curvature of the smooth part; None if the decoder is not linear, since none is known."""
+        if not isinstance(self.decoder, LinearDecoder):
+            return None
         return self.decoder.lipschitz * self.cost.curvature + self.encoder_weight
 
     def take(self, rows):
@@ -163,7 +165,7 @@ class Landscape(ABC):
 
     @property
     def lipschitz(self):
-        """A bound on the curvature of the smooth part."""
+        """A bound on the curvature of the smooth part; None if none is known."""
         return self.energy.lipschitz
 
     @abstractmethod

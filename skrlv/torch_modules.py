@@ -20,10 +20,6 @@ class _LearnedModule:
     def parameters(self):
         return {"weights": self.weights}
 
-    def without_weights(self):
-        """A function that takes weights, and returns the same object with these weights."""
-        return partial(type(self), self.module)  # type: ignore[call-arg]
-
     def to_module(self):
         """A copy of the module with the learned weights."""
         module = deepcopy(self.module).to(self.weights.device)
@@ -54,10 +50,13 @@ class ModuleLayers(_LearnedModule):
         Maps rows (n_samples, n_in) to (n_samples, n_out), or to a tuple of groups of these columns. It is not changed.
     weights : tensor of shape (n_weights,)
         The learned parameters, concatenated in the order of ``module.parameters()``.
+    n_in : int
+        The number of inputs.
     """
 
     module: Any
     weights: Any
+    n_in: int
 
     @classmethod
     def of(cls, module, n_in, n_out, like, name):
@@ -71,7 +70,7 @@ class ModuleLayers(_LearnedModule):
             If it has no parameter to learn, or does not map rows of n_in numbers to rows of n_out finite numbers.
         """
         skeleton, weights = _skeleton(module, like, name)
-        layers = cls(skeleton, weights)
+        layers = cls(skeleton, weights, n_in)
         for n in (1, 2):
             _check(layers, like.new_zeros((n, n_in)), (n, n_out), name)
         return layers
@@ -81,6 +80,10 @@ class ModuleLayers(_LearnedModule):
         with torch.enable_grad():
             out = self._run(weights, x)
         return out.detach(), (weights, x, out)
+
+    def without_weights(self):
+        """A function that takes weights, and returns the same layers with these weights."""
+        return partial(ModuleLayers, self.module, n_in=self.n_in)
 
     def vjp(self, tape, slope):
         """Backward pass: gradient in the output -> (gradient in x, {parameter name: gradient})."""

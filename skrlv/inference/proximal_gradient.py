@@ -6,18 +6,28 @@ The methods differ only in the point v. Every row stops independently: it is fro
 gradient mapping :math:`L (v - z)` exceeds ``tol`` times the largest entry of its gradient at zero, or once only
 rounding moves it. So the code of a row does not depend on the other rows of its batch.
 
+L is the landscape's bound on the curvature. Where there is none, as for a network, each row has an L of its own, found
+by backtracking: L doubles until the quadratic with this curvature lies above the smooth part,
+
+.. math:: f(z) \le f(v) + \nabla f(v) \cdot (z - v) + \tfrac L2 \|z - v\|^2
+
+A step after which the energy would be higher is not taken; the next one begins at z without momentum. So the energy of
+a row never rises, and what is found is a stationary point, if not the minimum.
+
 References
 ----------
 Daubechies, Defrise, De Mol, An iterative thresholding algorithm for linear inverse problems with a
 sparsity constraint, 2004. Beck, Teboulle, A Fast Iterative Shrinkage-Thresholding Algorithm for Linear
-Inverse Problems, 2009. O'Donoghue, Candes, Adaptive Restart for Accelerated Gradient Schemes, 2015.
+Inverse Problems, 2009. O'Donoghue, Candes, Adaptive Restart for Accelerated Gradient Schemes, 2015. Li, Lin,
+Accelerated Proximal Gradient Methods for Nonconvex Programming, 2015.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from skrlv._arrays import device, double, max_per_sample, namespace, per_row, sum_per_sample, to_numpy
+from skrlv._arrays import column, device, double, max_per_sample, namespace, per_row, sum_per_sample, to_numpy
+from skrlv.inference.backtracking import backtracked, first_step, rounding_of
 from skrlv.inference.problem import is_lasso, lasso_problem
 from skrlv.inference.solution import Solution
 
@@ -116,6 +126,8 @@ class _Iterate(NamedTuple):
     z: object
     ahead: object  # v, the point of the next gradient
     momentum: object  # t of FISTA, float64
+    step: object  # 1 / L, float64
+    energy: object  # of z if steps are found by backtracking, float64
 
 
 def _plain(z, iterate):
@@ -141,24 +153,21 @@ def _next_momentum(momentum):
 def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
     """Proximal steps; extrapolate(z, iterate) returns the next point v and momentum."""
     z = landscape.start() if z0 is None else z0
-    iterate, step = _start(landscape, z), 1.0 / (landscape.lipschitz or 1.0)
-    active, n_iter = np.ones(z.shape[0], dtype=bool), np.full(z.shape[0], max_iter)
+    take_step = _known_step if landscape.lipschitz is not None else _backtracked_step
+    iterate, active, n_iter = _start(landscape, z), np.ones(z.shape[0], dtype=bool), np.full(z.shape[0], max_iter)
     error, energies, done = np.zeros(z.shape[0]), [to_numpy(landscape(z))] if record else [], []
     least, least_before = np.full((2, z.shape[0]), np.inf)
 
     for iteration in range(1, max_iter + 1):
-        ahead = iterate.ahead
-        z = landscape.prox(ahead - step * landscape.grad(ahead), step)
-        share = _share(max_per_sample(ahead - z), step * iterate.scale)
-        ahead, momentum = extrapolate(z, iterate)
-        iterate, rows = iterate._replace(z=z, ahead=ahead, momentum=momentum), to_numpy(iterate.rows)
+        iterate, share = take_step(landscape, iterate, extrapolate)
+        rows = to_numpy(iterate.rows)
         error[rows[active]] = share[active]
         least[rows] = np.minimum(least[rows], share)
         if record:
             energies.append(_latest(energies[-1], landscape, iterate, active))
         stops = active & (share <= tol)
         if iteration % _STALLED == 0:
-            stops |= active & ~(least[rows] < least_before[rows]) & (share <= _rounding(iterate, step))
+            stops |= active & ~(least[rows] < least_before[rows]) & (share <= _rounding(iterate))
             least_before, least = least, np.full_like(least, np.inf)
         if stops.any():
             n_iter[rows[stops]] = iteration
@@ -175,21 +184,49 @@ def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
 
 def _start(landscape, z):
     xp, where, n_samples = namespace(z), device(z), z.shape[0]
-    scale = max_per_sample(landscape.grad(xp.zeros_like(z)))
-    return _Iterate(xp.arange(n_samples, device=where), scale, z, z, xp.ones(n_samples, dtype=xp.float64, device=where))
+    scale, ones = max_per_sample(landscape.grad(xp.zeros_like(z))), xp.ones(n_samples, dtype=xp.float64, device=where)
+    step, energy = ones / (landscape.lipschitz or 1.0), ones
+    if landscape.lipschitz is None:
+        scale = xp.maximum(scale, max_per_sample(landscape.grad(z)))  # a network may be flat at zero
+        step, energy = first_step(landscape, z), landscape(z)
+    return _Iterate(xp.arange(n_samples, device=where), scale, z, z, ones, step, energy)
 
 
-def _share(moved, unit):
-    """moved / unit per row, as NumPy; 0 if nothing moved."""
-    moved, unit = to_numpy(moved).astype(np.float64), to_numpy(unit).astype(np.float64)
+def _known_step(landscape, iterate, extrapolate):
+    """One step of all rows: -> (iterate, share of the gradient mapping)."""
+    ahead, step = iterate.ahead, 1.0 / (landscape.lipschitz or 1.0)
+    z = landscape.prox(ahead - step * landscape.grad(ahead), step)
+    share = _share(max_per_sample(ahead - z), iterate)
+    ahead, momentum = extrapolate(z, iterate)
+    return iterate._replace(z=z, ahead=ahead, momentum=momentum), share
+
+
+def _backtracked_step(landscape, iterate, extrapolate):
+    """The same where no L is known. A row whose energy would rise stays, and goes on from there without momentum."""
+    xp = namespace(iterate.z)
+    z, taken, step = backtracked(landscape, iterate.ahead, iterate.step)
+    energy = landscape(z)
+    falls = energy <= iterate.energy + rounding_of(iterate.energy, z)
+    share = _share(max_per_sample(iterate.ahead - z), iterate._replace(step=taken))
+    ahead, momentum = extrapolate(z, iterate)
+    z, ahead = (xp.where(column(falls, z), new, iterate.z) for new in (z, ahead))
+    momentum, energy = xp.where(falls, momentum, xp.ones_like(energy)), xp.where(falls, energy, iterate.energy)
+    following = iterate._replace(z=z, ahead=ahead, momentum=momentum, step=step, energy=energy)
+    return following, np.where(to_numpy(falls), share, np.inf)
+
+
+def _share(moved, iterate):
+    """The largest entry of the gradient mapping, moved / step, over that of the gradient at zero, as NumPy."""
+    moved = to_numpy(moved).astype(np.float64)
+    unit = to_numpy(iterate.step) * to_numpy(iterate.scale).astype(np.float64)
     with np.errstate(divide="ignore"):
         return np.divide(moved, unit, out=np.zeros_like(moved), where=moved > 0.0)
 
 
-def _rounding(iterate, step):
+def _rounding(iterate):
     """The share of a step that is as small as rounding errors of the largest entry of a row."""
     unit = _ROUNDING * float(namespace(iterate.z).finfo(iterate.z.dtype).eps)
-    return _share(unit * max_per_sample(iterate.z), step * iterate.scale)
+    return _share(unit * max_per_sample(iterate.z), iterate)
 
 
 def _indices(like, mask):
