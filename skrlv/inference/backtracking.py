@@ -79,7 +79,8 @@ def first_step(landscape, z):
     size = _PROBE * xp.where(max_per_sample(z) > 0.0, xp.sqrt(squares_per_sample(z)), xp.ones_like(length))
     moved = per_row(size / xp.where(length > 0.0, length, xp.ones_like(length)), z) * slope
     change = xp.sqrt(squares_per_sample(landscape.grad(z + moved) - slope))
-    steps = np.divide(*map(to_numpy, (size, change)), out=np.ones(z.shape[0]), where=to_numpy(change) > 0.0)
+    size, change = to_numpy(size), to_numpy(change)
+    steps = np.divide(size, change, out=np.ones(z.shape[0]), where=change > 0.0)
     powers = np.exp2(np.clip(np.round(np.log2(np.where(np.isfinite(steps), steps, 1.0))), -200, 200))
     return xp.asarray(powers, dtype=xp.float64, device=device(z))
 
