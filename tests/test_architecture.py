@@ -34,7 +34,7 @@ def test_layers_hold():
         ("costs.py", "from skrlv.inference import ista"),
         ("decoders.py", "from skrlv.regularizers import L1"),
         ("energy.py", "import numba"),
-        ("regularizers.py", "import sklearn"),
+        ("regularizers/penalties.py", "import sklearn"),
         ("inference/solution.py", "def late():\n    import torch"),
         ("models/validation.py", "from skrlv.metrics import lmbda_max"),
         ("models/base.py", "from skrlv.models.linear import LinearModel"),

@@ -40,7 +40,7 @@ def objective(R, z, v, t):
 
 def test_every_regularizer_is_tested():
     def leaves(kind):
-        ours = [sub for sub in kind.__subclasses__() if sub.__module__ == "skrlv.regularizers"]  # tests make their own
+        ours = [sub for sub in kind.__subclasses__() if sub.__module__.startswith("skrlv.")]  # tests make their own
         return set().union(*map(leaves, ours)) if ours else {kind}
 
     assert leaves(Regularizer) == {type(R) for R in INSTANCES}
@@ -243,3 +243,55 @@ def test_what_is_no_regularizer_is_refused():
         check_regularizer(type("Mine", (Huber,), {"__call__": lambda self, z: float(np.sum(z))})(), 5)
     with pytest.raises(TypeError, match=r"prox\(v, 0.0\) is list"):
         check_regularizer(type("Mine", (Huber,), {"prox": lambda self, v, t: v.tolist()})(), 5)
+
+
+# Densities proportional to exp(-t R)
+
+DENSITIES = [R for R in INSTANCES if not isinstance(R, L0)]
+every_density = pytest.mark.parametrize("R", DENSITIES, ids=str)
+
+
+def plane_integral(R, t, of=lambda z: 1.0):
+    """Midpoints of cells whose borders hold the kinks at zero."""
+    ends = np.concatenate([-np.geomspace(200.0, 1e-3, 300), [0.0], np.geomspace(1e-3, 200.0, 300)])
+    middle, width = 0.5 * (ends[1:] + ends[:-1]), np.diff(ends)
+    z = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(-1, 2)
+    density = np.exp(-t * R(z))
+    return float(np.sum(np.outer(width, width).ravel() * density * np.where(density > 0.0, of(z), 0.0)))
+
+
+@every_density
+@pytest.mark.parametrize("t", [0.4, 3.0])
+def test_log_integral_is_that_of_the_plane(R, t):
+    assert R.log_integral(t, 2) == pytest.approx(np.log(plane_integral(R, t)), abs=1e-3)
+
+
+@every_density
+@pytest.mark.parametrize("t", [0.4, 3.0])
+def test_draws_have_the_moments_of_their_density(R, t):
+    z = R.draw(t, (40_000, 2), np.random.RandomState(0))
+    whole = plane_integral(R, t)
+    for moment in (R, lambda z: z[:, 0], lambda z: z[:, 1] ** 2, lambda z: np.abs(z[:, 0] * z[:, 1])):
+        expected = plane_integral(R, t, moment) / whole
+        error = np.std(moment(z)) / np.sqrt(len(z))
+        assert np.mean(moment(z)) == pytest.approx(expected, abs=5 * error + 2e-3 * abs(expected))
+
+
+@every_density
+def test_mean_penalty_is_minus_the_slope_of_the_log_integral(R):
+    """With several entries, of groups that do not divide them."""
+    t, n = 0.7, 2 if getattr(R, "weights", None) is not None else 5
+    values = R(R.draw(t, (40_000, n), np.random.RandomState(1)))
+    slope = (R.log_integral(t + 1e-4, n) - R.log_integral(t - 1e-4, n)) / 2e-4
+    assert np.mean(values) == pytest.approx(-slope, abs=5 * np.std(values) / 200)
+
+
+@every_regularizer
+def test_what_bounds_nothing_has_no_integral(R):
+    assert R.log_integral(0.0, 2) == np.inf
+
+
+def test_l0_is_no_density():
+    assert L0().log_integral(1.0, 3) == np.inf
+    with pytest.raises(TypeError, match="L0 does not implement draw"):
+        L0().draw(1.0, (1, 3), np.random.RandomState(0))

@@ -4,7 +4,8 @@ r"""Regularizers R, which penalise codes. Each is defined by its value and its p
 
 With ``positive=True`` codes are non-negative: R is infinite if an entry is below zero.
 A new regularizer is one class with these two methods, and works in every proximal method; `check_regularizer` tests
-them on ordinary codes.
+them on ordinary codes. Where it is known, a class also says what :math:`e^{-t R}` integrates to, and draws codes from
+that density, see `Regularizer.log_integral`; free energies at a temperature above zero need it.
 """
 
 import math
@@ -14,6 +15,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy.special import erfcx, gammaln, log_ndtr, ndtri_exp
 
 from skrlv._arrays import (
     double,
@@ -49,6 +51,14 @@ class Regularizer(ABC):
     def slope(self, z):
         """A subgradient of R, an array of the shape of z; the subgradient of abs(z) at 0 is taken to be 0."""
         raise TypeError(f"{type(self).__name__} does not implement slope.")
+
+    def log_integral(self, t, n_components):
+        """The logarithm of the integral of exp(-t R(z)) over all codes, a number; infinite if that is."""
+        raise TypeError(f"{type(self).__name__} does not implement log_integral, so exp(-t R) is no known density.")
+
+    def draw(self, t, shape, rng):
+        """Codes from the density proportional to exp(-t R), a NumPy array (n_samples, n_components)."""
+        raise TypeError(f"{type(self).__name__} does not implement draw.")
 
 
 class LassoFamily(Regularizer):
@@ -118,6 +128,15 @@ class L1(LassoFamily):
     def slope(self, z):
         return namespace(z).sign(z) * self._factors(z)
 
+    def log_integral(self, t, n_components):
+        with np.errstate(divide="ignore"):
+            rates = np.log(self.thresholds(t, n_components))
+        return n_components * (0.0 if self.positive else math.log(2.0)) - float(np.sum(rates))
+
+    def draw(self, t, shape, rng):
+        magnitudes = rng.standard_exponential(shape) / self.thresholds(t, shape[-1])
+        return magnitudes if self.positive else magnitudes * _signs(shape, rng)
+
     def _factors(self, z):
         """The weights w_j, in the library and dtype of z."""
         if self.weights is None:
@@ -171,6 +190,23 @@ class ElasticNet(LassoFamily):
     def slope(self, z):
         return self.l1_ratio * namespace(z).sign(z) + (1.0 - self.l1_ratio) * z
 
+    def log_integral(self, t, n_components):
+        rate, ridge = t * self.l1_ratio, self.ridge(t)
+        if not ridge:
+            return L1(self.positive).log_integral(rate, n_components)
+        half = 0.5 * math.log(0.5 * math.pi / ridge) + math.log(erfcx(rate / math.sqrt(2.0 * ridge)))
+        return n_components * (half + (0.0 if self.positive else math.log(2.0)))
+
+    def draw(self, t, shape, rng):
+        rate, ridge = t * self.l1_ratio, self.ridge(t)
+        if not ridge:
+            return L1(self.positive).draw(rate, shape, rng)
+        spread = 1.0 / math.sqrt(ridge)  # magnitudes are normal with mean -rate / ridge, above zero
+        at_zero = rate * spread
+        tail = log_ndtr(-at_zero) + np.log(1.0 - rng.uniform(size=shape))
+        magnitudes = np.maximum(spread * (-ndtri_exp(tail) - at_zero), 0.0)
+        return magnitudes if self.positive else magnitudes * _signs(shape, rng)
+
 
 @dataclass(frozen=True)
 class GroupL1(Regularizer):
@@ -211,6 +247,26 @@ class GroupL1(Regularizer):
         keep = xp.clip(length - t, min=0.0) / xp.where(length > 0, length, xp.ones_like(length))
         return xp.reshape(groups * xp.astype(keep, v.dtype), (*v.shape[:-1], -1))[..., : v.shape[-1]]
 
+    def log_integral(self, t, n_components):
+        if not t:
+            return math.inf
+        sizes = self._sizes(n_components)
+        surface = math.log(2.0) + 0.5 * sizes * math.log(math.pi) - gammaln(0.5 * sizes)  # of the unit sphere
+        orthant = sizes * math.log(2.0) if self.positive else 0.0
+        return float(np.sum(surface - orthant + gammaln(sizes) - sizes * math.log(t)))
+
+    def draw(self, t, shape, rng):
+        directions = rng.standard_normal(shape)
+        lengths = np.repeat(_length(self._groups(directions))[..., 0], self.group_size, axis=-1)[..., : shape[-1]]
+        sizes = self._sizes(shape[-1])
+        wanted = np.repeat(rng.standard_gamma(sizes, size=(*shape[:-1], len(sizes))) / t, sizes, axis=-1)
+        z = directions / lengths * wanted
+        return np.abs(z) if self.positive else z
+
+    def _sizes(self, n_components):
+        """The number of atoms of each group."""
+        return np.diff(np.minimum(np.arange(0, n_components + self.group_size, self.group_size), n_components))
+
     def _groups(self, z):
         xp = namespace(z)
         missing = -z.shape[-1] % self.group_size
@@ -250,6 +306,9 @@ class L0(Regularizer):
         height = v if self.positive else namespace(v).abs(v)
         return namespace(v).where(height > math.sqrt(2.0 * t), v, namespace(v).zeros_like(v))
 
+    def log_integral(self, t, n_components):
+        return math.inf
+
 
 @dataclass(frozen=True)
 class StandardNormal(Regularizer):
@@ -274,6 +333,12 @@ class StandardNormal(Regularizer):
     def slope(self, z):
         return z
 
+    def log_integral(self, t, n_components):
+        return 0.5 * n_components * math.log(2.0 * math.pi / t) if t else math.inf
+
+    def draw(self, t, shape, rng):
+        return rng.standard_normal(shape) / math.sqrt(t)
+
 
 def _checked_weights(weights):
     weights = np.array(to_numpy(weights), dtype=np.float64)
@@ -291,108 +356,10 @@ def _indicator(z, positive):
     return xp.where(xp.any(z < 0, axis=tuple(range(1, z.ndim))), none + float("inf"), none)
 
 
+def _signs(shape, rng):
+    return rng.choice([-1.0, 1.0], size=shape)
+
+
 def _length(groups):
     xp = namespace(groups)
     return xp.sqrt(xp.sum(double(groups) ** 2, axis=-1, keepdims=True))
-
-
-def check_regularizer(regularizer, n_components, like=None):
-    """Test the value and the prox of a regularizer on a few ordinary codes, and refuse a wrong one.
-
-    Parameters
-    ----------
-    regularizer : Regularizer
-        The regularizer to test; its value and prox are called.
-    n_components : int
-        Number of entries of a code.
-    like : array or None, default=None
-        The codes have its library, dtype and device; None is NumPy in float64.
-
-    Raises
-    ------
-    TypeError
-        If it is not a `Regularizer`, or its value or prox is not an array.
-    ValueError
-        If the value is not one number per sample, or is NaN or minus infinity; if prox changes the shape, writes into
-        its argument, or returns codes that are not finite, whose value is infinite, or that codes nearby are better
-        than; or if a row depends on others.
-
-    Examples
-    --------
-    >>> from skrlv.regularizers import L1, check_regularizer
-    >>> check_regularizer(L1(), 8)
-    """
-    if not isinstance(regularizer, Regularizer):
-        raise TypeError(f"regularizer={regularizer!r} must be an instance of skrlv.regularizers.Regularizer.")
-    n_samples = 3 if n_components != 3 else 4  # different lengths, so that a wrong axis changes the shape
-    rows = 2.0 * np.cos(np.arange(n_samples * n_components, dtype=np.float64)).reshape(n_samples, n_components)
-    rows[0] = 0.0
-    like = rows if like is None else like
-    _checked_value(regularizer, rows, like)
-    for t in (0.0, 0.5):
-        z = _checked_prox(regularizer, rows, t, like)
-        value = _checked_value(regularizer, z, like)
-        if np.isinf(value).any():
-            raise ValueError(f"regularizer={regularizer!r}: prox(v, {t}) gives codes whose value is infinite.")
-        _check_prox_is_minimum(regularizer, rows, t, z, value, like)
-
-
-def _check_prox_is_minimum(regularizer, rows, t, z, value, like):
-    """Refuse a prox with a larger objective than codes nearby, half of it, and the argument itself."""
-    reached = 0.5 * np.sum((z - rows) ** 2, axis=1) + t * value
-    for other in (0.0 * rows, 0.5 * z, rows, 0.5 * (z + rows), 1.1 * z):
-        with np.errstate(invalid="ignore"):
-            objective = 0.5 * np.sum((other - rows) ** 2, axis=1) + t * _checked_value(regularizer, other, like)
-        if (reached > objective + 1e-3 * (1.0 + np.abs(objective))).any():
-            raise ValueError(
-                f"regularizer={regularizer!r}: prox(v, {t}) does not minimise 1/2 norm(z - v)^2 + {t} R(z): other "
-                "codes have a lower value. Value and prox must belong to the same R."
-            )
-
-
-def _checked_value(regularizer, rows, like):
-    value = _called(regularizer, "the value", regularizer, rows, like)
-    if value.shape != (len(rows),):
-        raise ValueError(
-            f"regularizer={regularizer!r}: the value of codes of shape {rows.shape} has shape {value.shape}, but must "
-            f"have shape ({len(rows)},), one number per sample. Sum over all axes but the first, as axis=-1 does."
-        )
-    if not (value > -math.inf).all():
-        raise ValueError(f"regularizer={regularizer!r}: the value of ordinary codes is NaN or minus infinity.")
-    _check_rows_are_independent(regularizer, "the value", regularizer, rows, like, value)
-    return value
-
-
-def _checked_prox(regularizer, rows, t, like):
-    def prox(v):
-        return regularizer.prox(v, t)
-
-    what = f"prox(v, {t})"
-    z = _called(regularizer, what, prox, rows, like)
-    if z.shape != rows.shape:
-        raise ValueError(
-            f"regularizer={regularizer!r}: {what} has shape {z.shape} for codes v of shape {rows.shape}, "
-            "but must keep the shape."
-        )
-    if not np.isfinite(z).all():
-        raise ValueError(f"regularizer={regularizer!r}: {what} gives NaN or infinite codes for ordinary codes v.")
-    _check_rows_are_independent(regularizer, what, prox, rows, like, z)
-    return z
-
-
-def _check_rows_are_independent(regularizer, what, function, rows, like, found):
-    alone = np.concatenate([_called(regularizer, what, function, row[None], like) for row in rows])
-    if not np.allclose(alone, found, rtol=1e-3, atol=1e-5):
-        raise ValueError(f"regularizer={regularizer!r}: {what} of a sample depends on the other samples of its batch.")
-
-
-def _called(regularizer, what, function, rows, like):
-    """The function, called on a copy of the rows; as a NumPy array in float64."""
-    given = to_device_of(rows.copy(), like)
-    before = to_numpy(given).copy()
-    found = function(given)
-    if not hasattr(found, "shape"):
-        raise TypeError(f"regularizer={regularizer!r}: {what} is {type(found).__name__}, but must be an array.")
-    if not np.array_equal(to_numpy(given), before):
-        raise ValueError(f"regularizer={regularizer!r}: {what} writes into the codes that it is given.")
-    return to_numpy(found).astype(np.float64)
