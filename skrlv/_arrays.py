@@ -170,3 +170,8 @@ def column(values, like):
 def per_row(values, like):
     """`column`, in the dtype of ``like``."""
     return namespace(like).astype(column(values, like), like.dtype)
+
+
+def rows_of(like, rows):
+    """Indices of rows, in the library and on the device of ``like``."""
+    return namespace(like).asarray(rows, dtype=namespace(like).int64, device=device(like))

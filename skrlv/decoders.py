@@ -9,13 +9,18 @@ import numpy as np
 
 from skrlv._arrays import aligned, as_kernel_takes, double, is_numpy, namespace, squares_per_sample
 from skrlv._convolution import AXES, boxed, convolve, correlate, grid, positions, spectra, tap_products
-from skrlv._layers import Scaling
+from skrlv._layers import Layers, Scaling
 
 MOST_DENSE = 0.01  # measured: up to this share of non-zeros it is fastest to add up single kernels
 
 
 class Decoder(ABC):
     """Any differentiable map from codes to data."""
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether it is a linear map, plus an offset."""
+        return False
 
     @abstractmethod
     def __call__(self, z):
@@ -49,6 +54,10 @@ class Decoder(ABC):
 
 class LinearDecoder(Decoder):
     """A linear map, however its matrix is stored."""
+
+    @property
+    def is_affine(self):
+        return True
 
     @abstractmethod
     def adjoint(self, r):
@@ -324,6 +333,10 @@ class Network(Decoder):
     @property
     def parameters(self):
         return self.layers.parameters
+
+    @property
+    def is_affine(self):
+        return isinstance(self.layers, Layers) and len(self.layers.weights) == 1
 
     @property
     def code_shape(self):

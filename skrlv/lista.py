@@ -18,7 +18,7 @@ from skrlv.inference import Solution, duality_gap, exact_codes, gather
 from skrlv.learning import LearningState, NumberLearner, WeightLearner
 from skrlv.models.base import rows_per_step
 from skrlv.models.dictionary import DictionaryModel
-from skrlv.models.encoder import predicted
+from skrlv.models.encoder import least, predicted
 from skrlv.models.validation import ENCODING_PARAMETERS, check_codes, resolved_tol
 from skrlv.models.warning import warn_unless_converged
 from skrlv.regularizers import L1
@@ -261,6 +261,9 @@ class LISTAEncoder(DictionaryModel):
 
     def _infer(self, energy, y, z0=None):
         return predicted(energy.encoder, y)
+
+    def _argmin(self, energy, y, z0=None):
+        return least(energy, y, resolved_tol("auto", self.components_.dtype))
 
     def refine(self, X, *, code_tol="auto"):
         """Predictions where they are near enough, exact codes where they are not.

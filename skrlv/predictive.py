@@ -1,22 +1,22 @@
 """Sparse codes and an encoder that agree with each other (PredictiveSparseDecomposition)."""
 
-from dataclasses import replace
 from functools import partial
 from numbers import Real
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from skrlv._arrays import double, is_numpy, zeros
+from skrlv._arrays import double, is_numpy
 from skrlv._compat import HasMethods, Interval, StrOptions
 from skrlv.decoders import Dictionary
 from skrlv.encoders import LISTA, Encoder, ShrinkageEncoder, TanhEncoder
 from skrlv.energy import Energy
-from skrlv.inference import blockwise, exact_codes, fista_restart
+from skrlv.inference import blockwise
 from skrlv.models.base import batches_of
 from skrlv.models.dictionary import DictionaryModel, warn_of_many_atoms, warns_of_offset
 from skrlv.models.encoder import (
     is_module,
+    least,
     own_encoder,
     predicted,
     predictive_alternation,
@@ -201,18 +201,18 @@ class PredictiveSparseDecomposition(DictionaryModel):
         return Energy(decoder, L1(positive=positive), lmbda, encoder, self._shape["encoder_weight"])
 
     def _learner(self, energy, rng, X=None, **given):
-        def minimum(energy, y, z0=None):
-            return _minimum(energy, y, self._tol)
-
         if X is not None and self.dictionary is None:
             warn_of_many_atoms(self, X.shape[0])
         return predictive_alternation(
-            self, energy, infer=blockwise(minimum, self.n_jobs), first_encoder=partial(_first_encoder, self),
+            self, energy, infer=blockwise(self._argmin, self.n_jobs), first_encoder=partial(_first_encoder, self),
             **({} if X is None else batches_of(self, X)),
         )  # fmt: skip
 
     def _infer(self, energy, y, z0=None):
-        return predicted(energy.encoder, y) if predicts(self) else _minimum(energy, y, self._tol)
+        return predicted(energy.encoder, y) if predicts(self) else self._argmin(energy, y)
+
+    def _argmin(self, energy, y, z0=None):
+        return least(energy, y, self._tol)
 
     def _warn_about_fit(self, X):
         warns_of_offset(self._rows(X).summary())
@@ -237,15 +237,3 @@ def _first_encoder(model, decoder, lmbda):
     if model.encoder == "shrinkage":
         return ShrinkageEncoder.first_step(decoder, lmbda, positive=positive)
     return LISTA.unrolled(decoder, lmbda, 1, positive=positive)
-
-
-def _minimum(energy, y, tol):
-    """The codes of least energy, as a `Solution`.
-
-    They do not depend on the start: the exact path is quickest from zero, FISTA from the prediction.
-    """
-    if not is_numpy(y):
-        return fista_restart(energy.given(y), tol=tol)
-    decoder = Dictionary(double(energy.decoder.atoms))
-    start = zeros((len(y), *decoder.code_shape), like=y)
-    return exact_codes(replace(energy, decoder=decoder), y, start, tol=tol)

@@ -14,25 +14,31 @@ from skrlv._arrays import check_device, to_numpy
 from skrlv._compat import HasMethods, Interval, StrOptions
 from skrlv._layers import ACTIVATIONS
 from skrlv._threads import dense
-from skrlv.bound import BoundShape, importance_bound, packed
+from skrlv.bound import importance_bound, packed
 from skrlv.energy import Energy
+from skrlv.inference import fista_restart
 from skrlv.models.base import LatentVariableModel
 from skrlv.models.encoder import predicted
 from skrlv.models.networks import (
     MAX_SEED,
+    bound_shape,
     check_networks,
     first_bound,
     fitted_bound,
     learner_of_passes,
     learner_of_stream,
-    mean_and_scale,
     mirrored_draws,
+    posteriors,
+    refuse_no_count,
+    sampled,
     warn_of_collapse,
     warn_of_few_rows,
     within_unit_range,
 )
+from skrlv.models.validation import resolved_tol
 from skrlv.regularizers import StandardNormal
 
+_STEPS = 500  # of a search for the code of least energy
 ACTIVE = 0.01  # variance of its means from which an entry of the code says something
 _MODULE = HasMethods(["state_dict", "named_parameters"])
 
@@ -87,11 +93,9 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         Standard deviation of the Gaussian noise, in the unit of X; "auto" learns it, and keeps it above a thousandth
         of the spread of X.
     beta : float, default=1.0
-        Weight of the KL term, >= 0. Above one codes say less, and each entry says more of its own; with zero nothing
-        keeps the posteriors near N(0, I).
+        Weight of the KL term, >= 0. Above one codes say less, and each entry says more of its own; zero drops the term.
     kl_warmup : int, default=0
-        Number of passes over which beta rises from zero; with `partial_fit`, of calls. It helps against units that
-        collapse.
+        Number of passes, or calls of `partial_fit`, over which beta rises from zero, which keeps units from collapse.
     free_bits : float, default=0.0
         Nats per entry of the code that the KL term does not count, on the mean over a batch.
     learn_variance : bool, default=True
@@ -108,8 +112,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     n_iter_no_change : int, default=5
         Number of passes without improvement before the rate falls to a third; after four such falls learning ends.
     validation_fraction : float, default=0.1
-        Share of the rows held out; the weights with the smallest loss on them are kept. With 0 the loss is that of all
-        rows.
+        Share of the rows held out; the weights with the smallest loss on them are kept. 0 takes the loss of all rows.
     encoder : torch.nn.Module or None, default=None
         Maps rows of X to means and log variances side by side, (n_samples, 2 n_components), or as a pair; with
         ``learn_variance=False`` to means alone. Learning starts from its own weights, and needs a device of torch. It
@@ -246,10 +249,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         self._seed = int(rng.randint(MAX_SEED))
         self.lmbda_ = float(self.beta)
         self._at_fit = {name: getattr(self, name) for name in _FROZEN}
-        self._shape = BoundShape(
-            self.likelihood, self.activation, bool(self.learn_variance), int(self.n_components), self.lmbda_,
-            *(mean_and_scale(X) if self.likelihood == "gaussian" else (None, 1.0)),
-        )  # fmt: skip
+        self._shape = bound_shape(self, X)
         return first_bound(self, X.shape[1], rng)
 
     def _store(self, energy, dtype):
@@ -313,6 +313,28 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     def _infer(self, energy, y, z0=None):
         return predicted(lambda y: self.encoder_(y)[0], y)
 
+    def _argmin(self, energy, y, z0=None):
+        start = self.encoder_(y)[0] if z0 is None else z0
+        found = fista_restart(energy.given(y), start, max_iter=_STEPS, tol=resolved_tol("auto", self._dtype))
+        return found._replace(converged=np.ones_like(found.converged))  # ReLU units have kinks, at which none does
+
+    def infer(self, X):
+        r"""The codes of least energy, :math:`\arg\min_z C(x, \mathrm{Dec}(z)) + \beta\, \frac12 \|z\|^2`.
+
+        The search begins at the mean that `transform` gives and goes down from there, for at most 500 steps of FISTA.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        array of shape (n_samples, n_components)
+            Codes, of the dtype of X, whose energy is at most that of the means.
+        """
+        return self._map_codes(self.energy_, self._validated(X), search=self._argmin)
+
     def posterior(self, X):
         """The posterior of each sample.
 
@@ -326,14 +348,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         mean, variance : arrays of shape (n_samples, n_components)
             Of the Gaussian distribution of its code, of the dtype of X.
         """
-        X, encoder = self._validated(X), self.encoder_
-
-        def find(rows):
-            mean, log_variance = map(to_numpy, encoder(self._placed(dense(X[rows]))))
-            return mean.astype(X.dtype, copy=False), np.exp(log_variance).astype(X.dtype, copy=False)
-
-        means, variances = zip(*self._each_block(find, X.shape[0]), strict=True)
-        return np.concatenate(means), np.concatenate(variances)
+        return posteriors(self, self._validated(X))
 
     def sample(self, n_samples=1, random_state=None, *, noise=False):
         r"""Data from the model: codes drawn from N(0, I), decoded.
@@ -353,15 +368,8 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
             Decoded means, or data, of the dtype of X.
         """
         check_is_fitted(self)
-        if not Interval(Integral, 1, None, closed="left").is_satisfied_by(n_samples):
-            raise ValueError(f"n_samples={n_samples!r} must be a whole number > 0.")
-        rng = check_random_state(random_state)
-        means = self.inverse_transform(rng.standard_normal((n_samples, self.n_components_)).astype(self._dtype))
-        if not noise:
-            return means
-        if self._shape.likelihood == "bernoulli":
-            return (rng.uniform(size=means.shape) < means).astype(means.dtype)
-        return means + (self.scale_ * rng.standard_normal(means.shape)).astype(means.dtype)
+        refuse_no_count(n_samples, "n_samples")
+        return sampled(self, n_samples, check_random_state(random_state), noise)
 
     def score_samples(self, X, *, n_importance_samples=1):
         r"""A bound on the log likelihood of each sample, in nats.
@@ -384,8 +392,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         array of shape (n_samples,)
             Higher is more like the training data, float64.
         """
-        if not Interval(Integral, 1, None, closed="left").is_satisfied_by(n_importance_samples):
-            raise ValueError(f"n_importance_samples={n_importance_samples!r} must be a whole number > 0.")
+        refuse_no_count(n_importance_samples, "n_importance_samples")
         X, bound = self._validated(X), self.bound_
         draws = self._placed(mirrored_draws(n_importance_samples, self.n_components_, self._seed))
 

@@ -3,6 +3,7 @@
 from skrlv.inference.coordinate_descent import coordinate_descent
 from skrlv.inference.duality import duality_gap
 from skrlv.inference.exact import exact_codes, exact_path
+from skrlv.inference.free_energy import FreeEnergy, free_energy
 from skrlv.inference.homotopy import homotopy, homotopy_path
 from skrlv.inference.least_angle import debiased, gaps_at, least_angle
 from skrlv.inference.mixed_precision import before_rounding, mixed_path, rounded
@@ -25,6 +26,7 @@ from skrlv.inference.working_set import working_set_debiased, working_set_gaps, 
 
 __all__ = [
     "ROWS_PER_THREAD",
+    "FreeEnergy",
     "Gathered",
     "Solution",
     "before_rounding",
@@ -38,6 +40,7 @@ __all__ = [
     "exact_path",
     "fista",
     "fista_restart",
+    "free_energy",
     "gaps_at",
     "gather",
     "homotopy",

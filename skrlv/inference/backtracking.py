@@ -29,6 +29,7 @@ from skrlv._arrays import (
 
 _PROBE = 1e-3  # length of the difference that the first curvature is measured on, as a share of the code's
 _HALVINGS = 50
+ROUNDING = 16.0  # units in the last place of the largest entry
 _RESOLVED = 100.0  # times the rounding of an energy, above which a difference of energies means something
 
 
@@ -51,7 +52,7 @@ def backtracked(landscape, v, step):
         if bool(xp.all(short)):
             break
         step = xp.where(short, step, 0.5 * step)
-    lost = ~short | (max_per_sample(slope) * step <= float(xp.finfo(v.dtype).eps) * max_per_sample(v))
+    lost = ~short | (max_per_sample(slope) * step <= ROUNDING * float(xp.finfo(v.dtype).eps) * max_per_sample(v))
     mapping = xp.where(lost, max_per_sample(first - v) / tried, max_per_sample(z - v) / step)
     roomy = (excess <= 0.25 * squares / step) & (squares > 0.0)
     following = xp.where(lost, tried, xp.where(roomy, 2.0 * step, step))

@@ -26,8 +26,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skrlv._arrays import column, device, double, max_per_sample, namespace, per_row, sum_per_sample, to_numpy
-from skrlv.inference.backtracking import backtracked, first_step, rounding_of
+from skrlv._arrays import (
+    column,
+    device,
+    double,
+    max_per_sample,
+    namespace,
+    per_row,
+    rows_of,
+    sum_per_sample,
+    to_numpy,
+)
+from skrlv.inference.backtracking import ROUNDING, backtracked, first_step, rounding_of
 from skrlv.inference.problem import is_lasso, lasso_problem
 from skrlv.inference.solution import Solution
 
@@ -115,7 +125,6 @@ def fista_restart(landscape, z0=None, *, max_iter=1000, tol=1e-6, record=False):
 
 
 _STALLED = 100  # steps after which a row stops if its error has not fallen and its steps are rounding errors
-_ROUNDING = 16.0  # units in the last place of the largest entry
 
 
 class _Iterate(NamedTuple):
@@ -127,7 +136,7 @@ class _Iterate(NamedTuple):
     ahead: object  # v, the point of the next gradient
     momentum: object  # t of FISTA, float64
     step: object  # 1 / L, float64
-    energy: object  # of z if steps are found by backtracking, float64
+    energy: object  # of z if steps are found by backtracking, NaN else, float64
 
 
 def _plain(z, iterate):
@@ -156,7 +165,7 @@ def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
     take_step = _known_step if landscape.lipschitz is not None else _backtracked_step
     iterate, active, n_iter = _start(landscape, z), np.ones(z.shape[0], dtype=bool), np.full(z.shape[0], max_iter)
     error, energies, done = np.zeros(z.shape[0]), [to_numpy(landscape(z))] if record else [], []
-    least, least_before = np.full((2, z.shape[0]), np.inf)
+    least, least_before, energy_before = np.full((3, z.shape[0]), np.inf)
 
     for iteration in range(1, max_iter + 1):
         iterate, share, stuck = take_step(landscape, iterate, extrapolate)
@@ -167,8 +176,10 @@ def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
             energies.append(_latest(energies[-1], landscape, iterate, active))
         stops = active & ((share <= tol) | stuck)
         if iteration % _STALLED == 0:
-            stops |= active & ~(least[rows] < least_before[rows]) & (share <= _rounding(iterate))
+            rests = (share <= _rounding(iterate)) | ~_falls(iterate, energy_before[rows])
+            stops |= active & ~(least[rows] < least_before[rows]) & rests
             least_before, least = least, np.full_like(least, np.inf)
+            energy_before[rows] = to_numpy(iterate.energy)
         if stops.any():
             n_iter[rows[stops]] = iteration
             done.append(_taken(iterate, stops))
@@ -176,7 +187,7 @@ def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
             if not active.any():
                 break
             if active.mean() < 0.9:  # remove the frozen rows, but not at every step
-                landscape = landscape.take(_indices(iterate.rows, active))
+                landscape = landscape.take(rows_of(iterate.z, np.flatnonzero(active)))
                 iterate, active = _taken(iterate, active), np.ones(active.sum(), dtype=bool)
     done.append(_taken(iterate, active))
     return Solution(_in_order(done), n_iter, error, error <= tol, np.stack(energies) if record else None)
@@ -185,7 +196,7 @@ def _iterate(landscape, z0, extrapolate, *, max_iter, tol, record):
 def _start(landscape, z):
     xp, where, n_samples = namespace(z), device(z), z.shape[0]
     scale, ones = max_per_sample(landscape.grad(xp.zeros_like(z))), xp.ones(n_samples, dtype=xp.float64, device=where)
-    step, energy = ones / (landscape.lipschitz or 1.0), ones
+    step, energy = ones / (landscape.lipschitz or 1.0), float("nan") * ones
     if landscape.lipschitz is None:
         scale = xp.maximum(scale, max_per_sample(landscape.grad(z)))  # a network may be flat at zero
         step, energy = first_step(landscape, z), landscape(z)
@@ -205,14 +216,17 @@ def _backtracked_step(landscape, iterate, extrapolate):
     """The same where no L is known. A row whose energy would rise stays, and goes on from there without momentum."""
     xp, before = namespace(iterate.z), iterate
     z, mapping, step = backtracked(landscape, before.ahead, before.step)
-    energy = landscape(z)
+    energy, rests = landscape(z), max_per_sample(z - before.ahead) == 0.0
     falls = energy <= before.energy + rounding_of(before.energy, z)
-    still = (max_per_sample(z - before.z) == 0.0) & (max_per_sample(before.ahead - before.z) == 0.0)
+    stuck = rests & (max_per_sample(z - before.z) == 0.0)
     ahead, momentum = extrapolate(z, before)
-    z, ahead = (xp.where(column(falls, z), new, before.z) for new in (z, ahead))
-    momentum, energy = xp.where(falls, momentum, xp.ones_like(energy)), xp.where(falls, energy, before.energy)
-    following = before._replace(z=z, ahead=ahead, momentum=momentum, step=step, energy=energy)
-    return following, _share(mapping, before._replace(step=xp.ones_like(step))), to_numpy(still)
+    z = xp.where(column(falls, z), z, before.z)
+    ahead = xp.where(column(falls & ~rests, z), ahead, z)
+    momentum = xp.where(falls & ~rests, momentum, xp.ones_like(energy))
+    following = before._replace(
+        z=z, ahead=ahead, momentum=momentum, step=step, energy=xp.where(falls, energy, before.energy)
+    )
+    return following, _share(mapping, before._replace(step=xp.ones_like(step))), to_numpy(stuck)
 
 
 def _share(moved, iterate):
@@ -223,19 +237,20 @@ def _share(moved, iterate):
         return np.divide(moved, unit, out=np.zeros_like(moved), where=moved > 0.0)
 
 
+def _falls(iterate, energy_before):
+    """Whether the energy has fallen by more than rounding; so it is said of all rows where steps are known."""
+    energy = to_numpy(iterate.energy)
+    return ~(energy >= energy_before - to_numpy(rounding_of(iterate.energy, iterate.z)))
+
+
 def _rounding(iterate):
     """The share of a step that is as small as rounding errors of the largest entry of a row."""
-    unit = _ROUNDING * float(namespace(iterate.z).finfo(iterate.z.dtype).eps)
+    unit = ROUNDING * float(namespace(iterate.z).finfo(iterate.z.dtype).eps)
     return _share(unit * max_per_sample(iterate.z), iterate)
 
 
-def _indices(like, mask):
-    """Indices of the true entries of the mask, on the device of ``like``."""
-    return namespace(like).asarray(np.flatnonzero(mask), dtype=like.dtype, device=device(like))
-
-
 def _taken(iterate, mask):
-    xp, indices = namespace(iterate.z), _indices(iterate.rows, mask)
+    xp, indices = namespace(iterate.z), rows_of(iterate.z, np.flatnonzero(mask))
     return _Iterate(*(xp.take(part, indices, axis=0) for part in iterate))
 
 

@@ -5,7 +5,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -19,10 +18,11 @@ from skrlv._rows import Rows
 from skrlv._threads import ROWS_PER_BLOCK, dense, each_block, one_blas_thread, row_blocks
 from skrlv.inference import check_solution, gather
 from skrlv.learning import LearningState
+from skrlv.models.energies import check_temperature, free_energies
 from skrlv.models.frozen import warn_of_frozen
-from skrlv.models.progress import Progress
-from skrlv.models.validation import check_codes, refuse_extremes_for, refuse_overflow, rows_of
-from skrlv.models.warning import warn_unless_converged, warn_user
+from skrlv.models.passes import learn_batch, make_passes
+from skrlv.models.validation import check_codes, refuse_extremes_for, rows_of
+from skrlv.models.warning import warn_unless_converged
 
 ROWS_PER_TRANSFER = 8192
 ROWS_PER_STEP = 256
@@ -58,6 +58,10 @@ class LatentVariableModel(
     @abstractmethod
     def _infer(self, energy, y, z0=None):
         """Return the `Solution` of a block of rows; must be deterministic and thread-safe."""
+
+    def _argmin(self, energy, y, z0=None):
+        """Return the `Solution` of least energy; overridden where `_infer` predicts."""
+        return self._infer(energy, y, z0)
 
     @abstractmethod
     def _store(self, energy, dtype):
@@ -103,7 +107,7 @@ class LatentVariableModel(
             energy = self.energy_ if resumed else self._begin(data, rng)
             learner = self._learner(energy, rng, data, **given)
             if learner is not None:
-                self._learn(learner, self._dtype, rng, {"X": X, "y": y})
+                make_passes(self, learner, rng, {"X": X, "y": y})
             if self._warns:
                 self._warn_about_fit(data)
         return self
@@ -119,26 +123,6 @@ class LatentVariableModel(
         self._store(energy, dtype)
         self.energy_history_, self.n_iter_ = np.array(history, dtype=np.float64), len(history)
         self._state = state  # last: it tells that all the others are there
-
-    def _learn(self, learner, dtype, rng, given):
-        """Make passes over the data until there is nothing to gain, or max_iter is reached."""
-        history = list(self.energy_history_)
-        progress, settled = Progress(self, given, learner), False
-        try:
-            for _ in range(self.max_iter):
-                progress.run_pass(history, rng)
-                if progress.watched:
-                    self._keep(learner.energy, learner.state, dtype, history)
-                settled = progress.end_pass() or learner.settled(history)
-                if settled:
-                    break
-        finally:  # also on KeyboardInterrupt: what the last complete step gave is kept
-            self._keep(learner.energy, learner.state, dtype, history)
-        progress.end()
-        settled = settled or not self._warns
-        complaint = learner.complaint or still_falling(history, 0.0 if settled else self.tol)
-        if complaint:
-            warn_user(complaint, ConvergenceWarning)
 
     @available_if(lambda self: self._streams)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -171,27 +155,12 @@ class LatentVariableModel(
         with restored_on_error(self), one_blas_thread():
             self._validate_params()  # scikit-learn does so at the first call alone
             for batch in self._validated_batches(X):
-                self._learn_batch(batch)
+                learn_batch(self, batch)
         return self
 
     def _validated_batches(self, X):
         """Yield the validated batches of a call of `partial_fit`; each is a step."""
         yield self._validated(X, reset=not hasattr(self, "n_iter_"))
-
-    def _learn_batch(self, X):
-        """One step of a stream; the first sets up the model."""
-        first, rng = not hasattr(self, "n_iter_"), check_random_state(self.random_state)
-        learner = self._learner(self._begin(X, rng) if first else self.energy_, rng)
-        if learner is not None:
-            with np.errstate(over="ignore", invalid="ignore"):  # refused below
-                spent = learner.step(self._placed(dense(X[:])))
-                self._keep(learner.energy, learner.state, self._dtype, [*self.energy_history_, spent])
-            refuse_overflow(self)
-            if learner.complaint:
-                warn_user(learner.complaint, ConvergenceWarning)
-        if first:
-            self._warn_about_fit(X)
-            self._warn_about_first_batch(X)
 
     def _warn_about_fit(self, X):
         """Warn of a fitted model that is of little use."""
@@ -218,22 +187,22 @@ class LatentVariableModel(
         rows = self._validated(X)
         return sparse_as(self._map_codes(self.energy_, rows, lambda x, z: self._as_features(z)), X)
 
-    def _map_codes(self, energy, X, function):
+    def _map_codes(self, energy, X, function=None, search=None):
         """Apply function(x, z) to validated rows and their codes, block by block; warn once of unconverged rows."""
-        warn_unless_converged(solution := self._infer_rows(energy, X, function), self._remedy)
+        warn_unless_converged(solution := self._infer_rows(energy, X, function, search), self._remedy)
         return solution.z
 
-    def _infer_rows(self, energy, X, function=None):
-        """Return the `Solution` of validated rows, with codes as NumPy in the dtype of X.
+    def _infer_rows(self, energy, X, function=None, search=None):
+        """Return the `Solution` of validated rows, with codes as NumPy in the dtype of X; search is `_infer` if None.
 
         With ``function(x, z)``, of the rows of a block and their codes, its result takes the place of the codes, so
         that the codes of all rows need never be held.
         """
-        energy = energy.for_rows(X.shape[0])
+        energy, search = energy.for_rows(X.shape[0]), search or self._infer
 
         def infer(rows):
             x = dense(X[rows])
-            solution = self._infer(energy, self._placed(x))
+            solution = search(energy, self._placed(x))
             z = to_numpy(check_solution(solution, x).z).astype(X.dtype, copy=False)
             return solution._replace(z=z if function is None else function(x, z))
 
@@ -315,6 +284,34 @@ class LatentVariableModel(
             return self._map_codes(energy, X, evaluate)
         return np.concatenate(self._each_block(lambda rows: evaluate(dense(X[rows]), z[rows]), len(z)))
 
+    def free_energy(self, X, temperature=0.0, *, return_std=False):
+        r"""The energy of each sample without its code: at the best code, or integrated over all codes.
+
+        .. math:: F_0(x) = \min_z E(x, z), \qquad F_T(x) = -T \log \int e^{-E(x, z) / T}\, dz
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Data.
+        temperature : float, default=0.0
+            T, in the unit of the energy. Above zero the integral has a closed form for quadratic energies, is a
+            quadrature for codes of up to 2 entries, and an estimate by annealed importance sampling beyond.
+        return_std : bool, default=False
+            Whether to return standard errors too, which are 0 but for estimates.
+
+        Returns
+        -------
+        array of shape (n_samples,), or a pair of them
+            F(x), float64. Where `transform` predicts, ``energy(X) - free_energy(X)`` is what predicting costs.
+        """
+        check_temperature(temperature)
+        found = self._by_size(X, lambda energy, rows: free_energies(self, energy, rows, temperature))
+        return (found[:, 0], found[:, 1]) if return_std else found[:, 0]
+
+    def _by_size(self, X, evaluate):
+        """Return evaluate(energy, validated rows); convolutional models call it for each size of signals."""
+        return evaluate(self.energy_, self._validated(X))
+
     def score_samples(self, X) -> np.ndarray:
         """Minus the energy of each sample with the code that `transform` gives it.
 
@@ -378,17 +375,6 @@ class LatentVariableModel(
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def still_falling(history, tol):
-    """What to say if max_iter ended a fit whose mean energy still fell by more than the share tol; None else."""
-    if tol == 0.0 or len(history) < 2 or not history[-2] - history[-1] > tol * abs(history[-2]):
-        return None
-    share = (history[-2] - history[-1]) / abs(history[-2])
-    return (
-        f"Learning stopped after max_iter passes, though the last of {len(history)} still lowered the mean energy by "
-        f"{share:.1%}, more than tol={tol:g}. Raise max_iter, or set tol=0 if so many passes are meant."
-    )
 
 
 def rows_per_step(model, n_samples, auto=ROWS_PER_STEP):

@@ -250,15 +250,12 @@ class ConvolutionalModel(LinearModel):
             seen = [None] * len(signals)
         elif len(mask) == len(signals):
             parts = [self._without_hidden(x[None], m) for x, m in zip(signals, mask, strict=True)]
-            signals, seen = [x[0] for x, _ in parts], [there for _, there in parts]
+            signals, seen = [x[0] for x, _ in parts], [there[0] for _, there in parts]
         else:
             raise ValueError(f"mask has {len(mask)} entries, but X has {len(signals)} signals.")
-        maps = [None] * len(signals)
-        for indices, group in self._layout.groups(signals):
-            found = self._maps(group, None if mask is None else np.concatenate([seen[i] for i in indices]))
-            for i, z in zip(indices, found, strict=True):
-                maps[i] = z
-        return maps
+        return self._layout.each_group(
+            signals, lambda at, y: self._maps(y, None if mask is None else _stacked(seen, at))
+        )  # fmt: skip
 
     def _without_hidden(self, X, mask):
         """X with zeros where it was not seen, and where it was: (n_samples, \\*spatial, n_channels)."""
@@ -371,24 +368,27 @@ class ConvolutionalModel(LinearModel):
         """
         check_is_fitted(self)
         X, Z = listed(X), listed(Z)
+        if Z is None:
+            return self._by_size(X, self._energies)
         if not is_list_of_signals(X):
-            if Z is None or n_dimensions(Z) == 2:
-                return super().energy(X, Z)
-            return self._energies_of_maps(self._of_any_size(X), Z)
-        if Z is not None and len(Z) != len(X):
+            return super().energy(X, Z) if n_dimensions(Z) == 2 else self._energies_of_maps(self._of_any_size(X), Z)
+        if len(Z) != len(X):
             raise ValueError(f"Z has {len(Z)} maps, but X has {len(X)} signals.")
-        found = np.empty(len(X))
-        for indices, group in self._layout.groups(X):
-            found[indices] = self._energies_of_maps(group, None if Z is None else np.stack([Z[i] for i in indices]))
-        return found
+        return np.array(self._layout.each_group(X, lambda at, y: self._energies_of_maps(y, _stacked(Z, at))))
+
+    def _by_size(self, X, evaluate):
+        check_is_fitted(self)
+        X, energy = listed(X), self.energy_
+        if not is_list_of_signals(X):
+            return super()._by_size(X, evaluate)
+        return np.array(self._layout.each_group(X, lambda _, y: evaluate(sized(energy, y), y)))
 
     def _energies_of_maps(self, y, maps):
         """The energy of each of validated signals of one size."""
         energy = sized(self.energy_, y)
-        if maps is not None:
-            maps, wanted = checked(maps, "Z"), (len(y), *energy.decoder.code_shape)
-            if maps.shape != wanted:
-                raise ValueError(f"Z has maps of shape {maps.shape}, but for these signals they must have {wanted}.")
+        maps, wanted = checked(maps, "Z"), (len(y), *energy.decoder.code_shape)
+        if maps.shape != wanted:
+            raise ValueError(f"Z has maps of shape {maps.shape}, but for these signals they must have {wanted}.")
         return self._energies(energy, y, maps)
 
     def __sklearn_tags__(self):
@@ -404,3 +404,7 @@ def sized(energy, y):
     if energy.decoder.spatial_shape == spatial:
         return energy
     return replace(energy, decoder=replace(energy.decoder, spatial_shape=spatial))
+
+
+def _stacked(parts, indices):
+    return np.stack([parts[i] for i in indices])

@@ -1,11 +1,14 @@
 """What models with an encoder do alike, as functions."""
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skrlv._arrays import to_device_of, to_numpy
+from skrlv._arrays import double, is_numpy, to_device_of, to_numpy, zeros
+from skrlv.decoders import Dictionary
 from skrlv.encoders import Encoder, check_encoder
-from skrlv.inference import solved
+from skrlv.inference import exact_codes, fista_restart, solved
 from skrlv.learning import Alternation, learn_prediction
 from skrlv.models.warning import warn_user
 
@@ -72,3 +75,15 @@ def warn_of_divergence(model):
             f"{factor * model.learning_rate_init:.1g}. Lower learning_rate_init.",
             ConvergenceWarning,
         )
+
+
+def least(energy, y, tol):
+    """The codes of least energy, as a `Solution`.
+
+    They do not depend on the start: the exact path is quickest from zero, FISTA from the prediction.
+    """
+    if not is_numpy(y):
+        return fista_restart(energy.given(y), tol=tol)
+    decoder = Dictionary(double(energy.decoder.atoms))
+    start = zeros((len(y), *decoder.code_shape), like=y)
+    return exact_codes(replace(energy, decoder=decoder), y, start, tol=tol)

@@ -6,10 +6,11 @@ from numbers import Integral
 import numpy as np
 from scipy import sparse
 
-from skrlv._arrays import to_device
+from skrlv._arrays import to_device, to_numpy
 from skrlv._layers import Layers
 from skrlv._rows import Rows, sample_rows
 from skrlv._threads import dense
+from skrlv.bound import BoundShape
 from skrlv.learning import VariationalLearner, VariationalStream
 from skrlv.models.base import rows_per_step
 from skrlv.models.validation import refuse_extremes
@@ -40,6 +41,15 @@ def check_networks(model):
 def _hidden_sizes(model):
     sizes = model.hidden_layer_sizes
     return (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
+
+
+def bound_shape(model, X):
+    """The settings of the bound, with the mean and the scale of validated data where these are Gaussian."""
+    offset, unit = mean_and_scale(X) if model.likelihood == "gaussian" else (None, 1.0)
+    learn_variance, n_components = bool(model.learn_variance), int(model.n_components)
+    return BoundShape(
+        model.likelihood, model.activation, learn_variance, n_components, float(model.beta), offset, unit
+    )  # fmt: skip
 
 
 def first_bound(model, n_features, rng):
@@ -169,3 +179,31 @@ def mean_and_scale(X):
     if not 1.0 / limit <= unit <= limit:
         raise ValueError(f"X has a spread of {unit:.0e}, whose square {X.dtype} cannot hold. Rescale X first.")
     return mean.astype(X.dtype), unit
+
+
+def posteriors(model, X):
+    """Means and variances of the codes of validated rows."""
+    encoder = model.encoder_
+
+    def find(rows):
+        mean, log_variance = map(to_numpy, encoder(model._placed(dense(X[rows]))))
+        return mean.astype(X.dtype, copy=False), np.exp(log_variance).astype(X.dtype, copy=False)
+
+    means, variances = zip(*model._each_block(find, X.shape[0]), strict=True)
+    return np.concatenate(means), np.concatenate(variances)
+
+
+def sampled(model, n_samples, rng, noise):
+    """Decoded codes from N(0, I), or data drawn about them."""
+    means = model.inverse_transform(rng.standard_normal((n_samples, model.n_components_)).astype(model._dtype))
+    if not noise:
+        return means
+    if model._shape.likelihood == "bernoulli":
+        return (rng.uniform(size=means.shape) < means).astype(means.dtype)
+    return means + (model.scale_ * rng.standard_normal(means.shape)).astype(means.dtype)
+
+
+def refuse_no_count(value, name):
+    """Refuse what is no whole number above zero."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}={value!r} must be a whole number > 0.")

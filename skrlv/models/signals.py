@@ -130,6 +130,14 @@ class SignalLayout:
             for (shape, _), members in found.items()
         ]
 
+    def each_group(self, signals, function):
+        """Results of function(indices, group) for each of the `groups`, one per signal, in the order of the signals."""
+        found = [None] * len(signals)
+        for indices, group in self.groups(signals):
+            for index, part in zip(indices, function(indices, group), strict=True):
+                found[index] = part
+        return found
+
     def _one(self, signal, index):
         name = f"X[{index}]"
         signal = checked(signal, name)

@@ -4,8 +4,7 @@ r"""Regularizers R, which penalise codes. Each is defined by its value and its p
 
 With ``positive=True`` codes are non-negative: R is infinite if an entry is below zero.
 A new regularizer is one class with these two methods, and works in every proximal method; `check_regularizer` tests
-them on ordinary codes. Where it is known, a class also says what :math:`e^{-t R}` integrates to, and draws codes from
-that density, see `Regularizer.log_integral`; free energies at a temperature above zero need it.
+them on ordinary codes.
 """
 
 import math
@@ -15,7 +14,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from scipy.special import erfcx, gammaln, log_ndtr, ndtri_exp
 
 from skrlv._arrays import (
     double,
@@ -36,6 +34,11 @@ class Regularizer(ABC):
     convex = True
 
     @property
+    def confines(self) -> bool:
+        """Whether R grows along every line, so that exp(-R) has a finite integral."""
+        return True
+
+    @property
     def merges(self) -> bool:
         """Whether two entries of a code can be replaced by one entry, their sum, without a larger penalty."""
         return False
@@ -51,14 +54,6 @@ class Regularizer(ABC):
     def slope(self, z):
         """A subgradient of R, an array of the shape of z; the subgradient of abs(z) at 0 is taken to be 0."""
         raise TypeError(f"{type(self).__name__} does not implement slope.")
-
-    def log_integral(self, t, n_components):
-        """The logarithm of the integral of exp(-t R(z)) over all codes, a number; infinite if that is."""
-        raise TypeError(f"{type(self).__name__} does not implement log_integral, so exp(-t R) is no known density.")
-
-    def draw(self, t, shape, rng):
-        """Codes from the density proportional to exp(-t R), a NumPy array (n_samples, n_components)."""
-        raise TypeError(f"{type(self).__name__} does not implement draw.")
 
 
 class LassoFamily(Regularizer):
@@ -105,6 +100,10 @@ class L1(LassoFamily):
     def merges(self):
         return self.weights is None
 
+    @property
+    def confines(self):
+        return self.weights is None or bool((self.weights > 0.0).all())
+
     def take(self, entries):
         return self if self.weights is None else replace(self, weights=self.weights[entries])
 
@@ -127,15 +126,6 @@ class L1(LassoFamily):
 
     def slope(self, z):
         return namespace(z).sign(z) * self._factors(z)
-
-    def log_integral(self, t, n_components):
-        with np.errstate(divide="ignore"):
-            rates = np.log(self.thresholds(t, n_components))
-        return n_components * (0.0 if self.positive else math.log(2.0)) - float(np.sum(rates))
-
-    def draw(self, t, shape, rng):
-        magnitudes = rng.standard_exponential(shape) / self.thresholds(t, shape[-1])
-        return magnitudes if self.positive else magnitudes * _signs(shape, rng)
 
     def _factors(self, z):
         """The weights w_j, in the library and dtype of z."""
@@ -190,23 +180,6 @@ class ElasticNet(LassoFamily):
     def slope(self, z):
         return self.l1_ratio * namespace(z).sign(z) + (1.0 - self.l1_ratio) * z
 
-    def log_integral(self, t, n_components):
-        rate, ridge = t * self.l1_ratio, self.ridge(t)
-        if not ridge:
-            return L1(self.positive).log_integral(rate, n_components)
-        half = 0.5 * math.log(0.5 * math.pi / ridge) + math.log(erfcx(rate / math.sqrt(2.0 * ridge)))
-        return n_components * (half + (0.0 if self.positive else math.log(2.0)))
-
-    def draw(self, t, shape, rng):
-        rate, ridge = t * self.l1_ratio, self.ridge(t)
-        if not ridge:
-            return L1(self.positive).draw(rate, shape, rng)
-        spread = 1.0 / math.sqrt(ridge)  # magnitudes are normal with mean -rate / ridge, above zero
-        at_zero = rate * spread
-        tail = log_ndtr(-at_zero) + np.log(1.0 - rng.uniform(size=shape))
-        magnitudes = np.maximum(spread * (-ndtri_exp(tail) - at_zero), 0.0)
-        return magnitudes if self.positive else magnitudes * _signs(shape, rng)
-
 
 @dataclass(frozen=True)
 class GroupL1(Regularizer):
@@ -247,26 +220,6 @@ class GroupL1(Regularizer):
         keep = xp.clip(length - t, min=0.0) / xp.where(length > 0, length, xp.ones_like(length))
         return xp.reshape(groups * xp.astype(keep, v.dtype), (*v.shape[:-1], -1))[..., : v.shape[-1]]
 
-    def log_integral(self, t, n_components):
-        if not t:
-            return math.inf
-        sizes = self._sizes(n_components)
-        surface = math.log(2.0) + 0.5 * sizes * math.log(math.pi) - gammaln(0.5 * sizes)  # of the unit sphere
-        orthant = sizes * math.log(2.0) if self.positive else 0.0
-        return float(np.sum(surface - orthant + gammaln(sizes) - sizes * math.log(t)))
-
-    def draw(self, t, shape, rng):
-        directions = rng.standard_normal(shape)
-        lengths = np.repeat(_length(self._groups(directions))[..., 0], self.group_size, axis=-1)[..., : shape[-1]]
-        sizes = self._sizes(shape[-1])
-        wanted = np.repeat(rng.standard_gamma(sizes, size=(*shape[:-1], len(sizes))) / t, sizes, axis=-1)
-        z = directions / lengths * wanted
-        return np.abs(z) if self.positive else z
-
-    def _sizes(self, n_components):
-        """The number of atoms of each group."""
-        return np.diff(np.minimum(np.arange(0, n_components + self.group_size, self.group_size), n_components))
-
     def _groups(self, z):
         xp = namespace(z)
         missing = -z.shape[-1] % self.group_size
@@ -296,6 +249,10 @@ class L0(Regularizer):
     convex = False
 
     @property
+    def confines(self):
+        return False
+
+    @property
     def merges(self):
         return True
 
@@ -305,9 +262,6 @@ class L0(Regularizer):
     def prox(self, v, t):
         height = v if self.positive else namespace(v).abs(v)
         return namespace(v).where(height > math.sqrt(2.0 * t), v, namespace(v).zeros_like(v))
-
-    def log_integral(self, t, n_components):
-        return math.inf
 
 
 @dataclass(frozen=True)
@@ -333,12 +287,6 @@ class StandardNormal(Regularizer):
     def slope(self, z):
         return z
 
-    def log_integral(self, t, n_components):
-        return 0.5 * n_components * math.log(2.0 * math.pi / t) if t else math.inf
-
-    def draw(self, t, shape, rng):
-        return rng.standard_normal(shape) / math.sqrt(t)
-
 
 def _checked_weights(weights):
     weights = np.array(to_numpy(weights), dtype=np.float64)
@@ -354,10 +302,6 @@ def _indicator(z, positive):
     xp = namespace(z)
     none = xp.zeros_like(sum_per_sample(z))
     return xp.where(xp.any(z < 0, axis=tuple(range(1, z.ndim))), none + float("inf"), none)
-
-
-def _signs(shape, rng):
-    return rng.choice([-1.0, 1.0], size=shape)
 
 
 def _length(groups):
