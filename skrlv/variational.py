@@ -321,7 +321,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     def infer(self, X):
         r"""The codes of least energy, :math:`\arg\min_z C(x, \mathrm{Dec}(z)) + \beta\, \frac12 \|z\|^2`.
 
-        The search begins at the mean that `transform` gives and goes down from there, for at most 500 steps of FISTA.
+        The search goes down from the mean that `transform` gives, for at most 500 steps of FISTA.
 
         Parameters
         ----------

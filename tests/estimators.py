@@ -160,7 +160,8 @@ def asked(model, X):
     if hasattr(model, "energy"):
         found |= {"energy": model.energy(X), "energy of Z": model.energy(X, Z), "score_samples": model.score_samples(X)}
         found["score"] = np.asarray(model.score(X))
-    for name in ("encode", "refine", "posterior"):
+        found["free_energy"] = model.free_energy(X)
+    for name in ("encode", "refine", "posterior", "infer"):
         if hasattr(model, name):
             found[name] = np.stack(getattr(model, name)(X)) if name == "posterior" else getattr(model, name)(X)
     return {name: value.toarray() if sparse.issparse(value) else value for name, value in found.items()}

@@ -33,6 +33,7 @@ from skrlv.inference.backtracking import first_step
 
 CHAINS, STEPS, PILOT = 16, 600, 100  # per row: chains, their steps, and steps of a first run that settles their length
 _ACCEPTED = 0.57  # share of Langevin steps that should be taken: Roberts, Rosenthal, 1998
+_WIDER = 1.3  # than the energy about the minimum, so that chains reach its tails
 _SEARCHES = 24  # for the width along each axis
 _MOST_ENTRIES = 2**23  # of an array at once
 
@@ -58,7 +59,7 @@ class _Path:
     @classmethod
     def of(cls, landscape, temperature, minimum, hessian):
         chains = rows_of(minimum, np.repeat(np.arange(minimum.shape[0]), CHAINS))
-        factor = _factor(landscape, temperature, minimum, hessian)
+        factor = _WIDER * _factor(landscape, temperature, minimum, hessian)
         placed = (to_device_of(part, minimum) for part in (factor, np.linalg.inv(factor)))
         return cls(landscape.take(chains), temperature, namespace(minimum).take(minimum, chains, axis=0), *placed)
 
