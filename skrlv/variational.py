@@ -16,13 +16,13 @@ from skrlv._layers import ACTIVATIONS
 from skrlv._threads import dense
 from skrlv.bound import importance_bound, packed
 from skrlv.energy import Energy
-from skrlv.inference import fista_restart
 from skrlv.models.base import LatentVariableModel
 from skrlv.models.encoder import predicted
 from skrlv.models.networks import (
     MAX_SEED,
     bound_shape,
     check_networks,
+    descended,
     first_bound,
     fitted_bound,
     learner_of_passes,
@@ -35,10 +35,8 @@ from skrlv.models.networks import (
     warn_of_few_rows,
     within_unit_range,
 )
-from skrlv.models.validation import resolved_tol
 from skrlv.regularizers import StandardNormal
 
-_STEPS = 500  # of a search for the code of least energy
 ACTIVE = 0.01  # variance of its means from which an entry of the code says something
 _MODULE = HasMethods(["state_dict", "named_parameters"])
 
@@ -314,9 +312,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         return predicted(lambda y: self.encoder_(y)[0], y)
 
     def _argmin(self, energy, y, z0=None):
-        start = self.encoder_(y)[0] if z0 is None else z0
-        found = fista_restart(energy.given(y), start, max_iter=_STEPS, tol=resolved_tol("auto", self._dtype))
-        return found._replace(converged=np.ones_like(found.converged))  # ReLU units have kinks, at which none does
+        return descended(self.encoder_(y)[0] if z0 is None else z0, energy.given(y))
 
     def infer(self, X):
         r"""The codes of least energy, :math:`\arg\min_z C(x, \mathrm{Dec}(z)) + \beta\, \frac12 \|z\|^2`.

@@ -229,6 +229,39 @@ def test_a_regularizer_that_is_wrong_is_refused(methods, message):
         check_regularizer(type("Mine", (Huber,), methods)(), 5)
 
 
+class Log(Regularizer):
+    """sum_j log(1 + |z_j| / eps), whose prox is a root of a quadratic, or zero."""
+
+    convex = False
+
+    def __init__(self, eps, step=1.0, compares=True):
+        self.eps, self.step, self.compares = eps, step, compares
+
+    def __call__(self, z):
+        return np.sum(np.log1p(np.abs(z) / self.eps), axis=-1)
+
+    def prox(self, v, t):
+        t, size = self.step * t, np.abs(v)
+        root = (size + self.eps) ** 2 - 4.0 * t
+        z = np.maximum(0.5 * (size - self.eps + np.sqrt(np.maximum(root, 0.0))), 0.0) * (root > 0.0)
+        if self.compares:
+            z = np.where(0.5 * (z - size) ** 2 + t * np.log1p(z / self.eps) < 0.5 * size**2, z, 0.0)
+        return np.sign(v) * z
+
+
+@pytest.mark.parametrize("eps", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize("n_components", [1, 4, 9])
+def test_a_penalty_that_is_not_convex_is_checked_entry_by_entry(eps, n_components):
+    check_regularizer(Log(eps), n_components)
+    with pytest.raises(ValueError, match="does not minimise"):
+        check_regularizer(Log(eps, step=2.0), n_components)
+
+
+def test_a_stationary_point_is_no_minimum():
+    with pytest.raises(ValueError, match="does not minimise"):
+        check_regularizer(Log(0.1, compares=False), 9)
+
+
 @pytest.mark.parametrize("n_components", [1, 3, 4])
 def test_an_axis_mistaken_for_another_is_found_whatever_the_number_of_atoms(n_components):
     with pytest.raises(ValueError, match="must have shape"):

@@ -1,5 +1,7 @@
 """Tests of an encoder that a user wrote, for what learning relies on."""
 
+from dataclasses import fields
+
 import numpy as np
 
 from skrlv._arrays import to_device_of, to_numpy
@@ -27,9 +29,9 @@ def check_encoder(encoder, y, n_components):
     TypeError
         If it is not an `Encoder`.
     ValueError
-        If its codes do not have the shape (n_samples, ..., n_components) or are not finite; if `vjp` does not return
-        one gradient of the right shape per parameter; or if a gradient differs from finite differences (which are
-        computed in float64 only).
+        If it names parameters, units or axes of what is no field of it; if its codes do not have the shape
+        (n_samples, ..., n_components) or are not finite; if `vjp` does not return one gradient of the right shape per
+        parameter; or if a gradient differs from finite differences (which are computed in float64 only).
 
     Examples
     --------
@@ -40,6 +42,7 @@ def check_encoder(encoder, y, n_components):
     """
     if not isinstance(encoder, Encoder):
         raise TypeError(f"encoder={encoder!r} must be an instance of skrlv.encoders.Encoder.")
+    _check_names(encoder)
     z, tape = _checked_codes(encoder, y, n_components)
     units = encoder.scales(_rms(y), _rms(z))  # for parameters that are all zero
     _check_order(_in_general_position(encoder, units), y)
@@ -48,6 +51,20 @@ def check_encoder(encoder, y, n_components):
     for key, value in encoder.parameters.items():
         if str(value.dtype).endswith("float64"):
             _check_gradient(encoder, y, direction, key, gradients[key], units[key])
+
+
+def _check_names(encoder):
+    """Refuse names of what is no field, or no parameter."""
+    name, parameters, own = type(encoder).__name__, set(encoder.parameters), {field.name for field in fields(encoder)}
+    if not parameters <= own:
+        raise ValueError(
+            f"{name}.parameters names {sorted(parameters - own)}, which are no fields of it. The class must be decorated "
+            "with @dataclass(frozen=True, eq=False), and have a field for each parameter."
+        )
+    for attribute, known in {"units": parameters, "non_negative": parameters, "code_axes": own}.items():
+        unknown = set(getattr(encoder, attribute)) - known
+        if unknown:
+            raise ValueError(f"{name}.{attribute} names {sorted(unknown)}, but only {sorted(known)} are known.")
 
 
 def _checked_codes(encoder, y, n_components):
@@ -105,8 +122,6 @@ def _check_order(encoder, y):
     axes, name, codes = encoder.code_axes, type(encoder).__name__, to_numpy(encoder(y))
     if not axes:
         return
-    if not all(hasattr(encoder, key) for key in axes):
-        raise ValueError(f"{name}.code_axes names {sorted(axes)}, which are not all fields of it.")
     order = np.roll(np.arange(codes.shape[-1]), 1)
     moved = encoder.mapped(to_numpy).reordered(order).mapped(lambda value: to_device_of(value, y))
     if not _close(moved(y), codes[..., order], np.abs(codes).max()):

@@ -76,8 +76,9 @@ def _restarted(state, energy, first_encoder):
     adam = state.adam.slowed()
     if adam.rate_factor < LOWEST_RATE_FACTOR:
         raise ValueError(
-            "The encoder predicts NaN, or codes of far too large a scale, before it has learned anything. "
-            "Give encoder= a module whose first weights make sense of these data, or scale the data."
+            f"The predictions of the first encoder are NaN, or describe the data {DIVERGED_LOSS:g} times worse than "
+            "codes of zero, so learning cannot start from it. Pass an encoder= whose first codes are smaller, or scale "
+            "the data."
         )
     return state._replace(adam=adam), replace(energy, encoder=first_encoder(energy.decoder, energy.lmbda))
 

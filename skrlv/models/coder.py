@@ -22,10 +22,14 @@ class Coder(DictionaryModel):
     """A dictionary model without an encoder: `fit` finds codes as `transform` does."""
 
     _frozen: tuple[str, ...] = ()
+    n_components: Any = None
+    lmbda: Any = "auto"
     dictionary: Any = None
     dictionary_init: Any = None
     batch_size: Any = "auto"
     tol = 1e-3
+    max_iter = 100
+    random_state: Any = None
 
     def _learner(self, energy, rng, X=None, **given):
         if self.dictionary is not None:

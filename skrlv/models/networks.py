@@ -11,12 +11,14 @@ from skrlv._layers import Layers
 from skrlv._rows import Rows, sample_rows
 from skrlv._threads import dense
 from skrlv.bound import BoundShape
+from skrlv.inference import fista_restart
 from skrlv.learning import VariationalLearner, VariationalStream
 from skrlv.models.base import rows_per_step
 from skrlv.models.validation import refuse_extremes
 from skrlv.models.warning import warn_user
 
 MAX_SEED = 2**31 - 1
+MAX_STEPS = 500  # of a search for the code of least energy
 DRAWS = 32  # of the code of a row, at least, that its bound is the mean over
 ROWS_TO_SETTLE = 10  # of a first batch, fewer than which know little of the mean and the spread
 ROUNDING, MAX_BEYOND = 1e-6, 0.1  # how far data of Bernoulli variables may leave 0..1: in fit, afterwards
@@ -207,3 +209,11 @@ def refuse_no_count(value, name):
     """Refuse what is no whole number above zero."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number > 0.")
+
+
+def descended(start, landscape):
+    """The `Solution` downhill from there; all count as converged, since none does at the kinks of ReLU units."""
+    tol = 1e-4 if str(start.dtype).endswith("float32") else 1e-6
+    with np.errstate(over="ignore", invalid="ignore"):  # such steps are not taken
+        found = fista_restart(landscape, start, max_iter=MAX_STEPS, tol=tol)
+    return found._replace(converged=np.ones_like(found.converged))

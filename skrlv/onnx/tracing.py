@@ -140,6 +140,10 @@ class _Namespace:
     def __init__(self, graph):
         self._graph = graph
 
+    def __getattr__(self, name):
+        known = sorted(key for key in vars(type(self)) if not key.startswith("_"))
+        raise AttributeError(f"{name!r} cannot be exported to ONNX; of the array library use {', '.join(known)}.")
+
     def full(self, shape, value, *, dtype, device=None):
         if shape and isinstance(shape[0], Rows):
             return self._graph.filled(shape, value, dtype)

@@ -7,6 +7,9 @@ import numpy as np
 from skrlv._arrays import to_device_of, to_numpy
 from skrlv.regularizers.penalties import Regularizer
 
+MOST_CHANGED = 8  # entries that are changed alone
+_TOLERANCE = 1e-4
+
 
 def check_regularizer(regularizer, n_components, like=None):
     """Test the value and the prox of a regularizer on a few ordinary codes, and refuse a wrong one.
@@ -41,7 +44,7 @@ def check_regularizer(regularizer, n_components, like=None):
     rows[0] = 0.0
     like = rows if like is None else like
     _checked_value(regularizer, rows, like)
-    for t in (0.0, 0.5):
+    for t in (0.0, 0.5, 0.1, 2.0):
         z = _checked_prox(regularizer, rows, t, like)
         value = _checked_value(regularizer, z, like)
         if np.isinf(value).any():
@@ -50,12 +53,14 @@ def check_regularizer(regularizer, n_components, like=None):
 
 
 def _check_prox_is_minimum(regularizer, rows, t, z, value, like):
-    """Refuse a prox with a larger objective than codes nearby, half of it, and the argument itself."""
+    """Refuse a prox with a larger objective than other codes, changed as a whole or in one entry."""
     reached = 0.5 * np.sum((z - rows) ** 2, axis=1) + t * value
-    for other in (0.0 * rows, 0.5 * z, rows, 0.5 * (z + rows), 1.1 * z):
+    changed = (0.0 * rows, 0.5 * z, rows, 0.5 * (z + rows), 0.98 * z, 1.02 * z)
+    entries = np.eye(rows.shape[1], dtype=bool)[:MOST_CHANGED]
+    for other in (*changed, *(np.where(entry, code, z) for code in changed for entry in entries)):
         with np.errstate(invalid="ignore"):
             objective = 0.5 * np.sum((other - rows) ** 2, axis=1) + t * _checked_value(regularizer, other, like)
-        if (reached > objective + 1e-3 * (1.0 + np.abs(objective))).any():
+        if (reached > objective + _TOLERANCE * (1.0 + np.abs(objective))).any():
             raise ValueError(
                 f"regularizer={regularizer!r}: prox(v, {t}) does not minimise 1/2 norm(z - v)^2 + {t} R(z): other "
                 "codes have a lower value. Value and prox must belong to the same R."
