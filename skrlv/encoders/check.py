@@ -58,8 +58,8 @@ def _check_names(encoder):
     name, parameters, own = type(encoder).__name__, set(encoder.parameters), {field.name for field in fields(encoder)}
     if not parameters <= own:
         raise ValueError(
-            f"{name}.parameters names {sorted(parameters - own)}, which are no fields of it. The class must be decorated "
-            "with @dataclass(frozen=True, eq=False), and have a field for each parameter."
+            f"{name}.parameters names {sorted(parameters - own)}, which are no fields of it. The class must be "
+            "decorated with @dataclass(frozen=True, eq=False), and have a field for each parameter."
         )
     for attribute, known in {"units": parameters, "non_negative": parameters, "code_axes": own}.items():
         unknown = set(getattr(encoder, attribute)) - known
