@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skrlv import ConvSparseCoder, SparseCoder, SparseCoderCV, VariationalAutoencoder, lmbda_path
+from skrlv.inference import fista, ista
 from skrlv.plotting import (
     CodesDisplay,
     DictionaryDisplay,
     EnergyDisplay,
+    LandscapeDisplay,
     LatentDisplay,
     LmbdaPathDisplay,
     ManifoldDisplay,
@@ -54,6 +57,8 @@ def every_display(coder, vae):
     yield lambda ax: CodesDisplay.from_estimator(coder, X[:20], ax=ax)
     yield lambda ax: ReconstructionDisplay.from_estimator(coder, X[0], ax=ax)
     yield lambda ax: EnergyDisplay.from_estimator(coder, ax=ax)
+    yield lambda ax: LandscapeDisplay.from_estimator(coder, X[:20], n_per_side=5, ax=ax)
+    yield lambda ax: LandscapeDisplay.from_landscape(coder.energy_.given(X[:2]), n_steps=3, n_per_side=5, ax=ax)
     yield lambda ax: LmbdaPathDisplay.from_path(lmbda_path(X[:20], coder.components_, [1.0, 0.5]), ax=ax)
     yield lambda ax: LatentDisplay.from_estimator(vae, X[:20], ax=ax)
     yield lambda ax: ManifoldDisplay.from_estimator(vae, image_shape=(8, 8), n_per_side=3, ax=ax)
@@ -311,3 +316,57 @@ def test_estimators_that_are_not_fitted_or_of_another_kind_are_refused(coder):
         EnergyDisplay.from_inference(coder.energy_.given(X[:5]), methods="ista")
     with pytest.raises(ValueError, match="at least one of"):
         LmbdaPathDisplay([1.0, 0.5])
+
+
+# Landscapes
+
+
+def test_a_landscape_is_the_free_energy_at_its_places():
+    flat = X[:, [20, 42]] - X[:, [20, 42]].mean(axis=0)
+    model = SparseCoder(3, lmbda=0.1, max_iter=3, tol=0, random_state=0).fit(flat)
+    display = LandscapeDisplay.from_estimator(model, flat, n_per_side=7)
+    for i, j in ((0, 0), (3, 5), (6, 2)):
+        place = np.array([[display.x[j], display.y[i]]])
+        assert display.values[i, j] == pytest.approx(model.free_energy(place)[0])
+    np.testing.assert_allclose(display.ax_.collections[-1].get_offsets(), flat)
+    soft = LandscapeDisplay.from_estimator(model, flat[:9], temperature=0.5, n_per_side=3)
+    assert soft.values.shape == (3, 3)
+
+
+def test_data_of_many_features_are_drawn_in_their_principal_plane(coder):
+    display = LandscapeDisplay.from_estimator(coder, X[:50], n_per_side=4)
+    components = PCA(2).fit_transform(X[:50])
+    np.testing.assert_allclose(np.abs(display.points), np.abs(components), atol=1e-8)
+    assert display.ax_.get_xlabel() == "principal component 0"
+
+
+def test_paths_are_the_codes_of_each_step(coder):
+    landscape = coder.energy_.given(X[:3])
+    display = LandscapeDisplay.from_landscape(landscape, row=1, entries=(2, 5), n_steps=6, n_per_side=9)
+    for name, method in (("ista", ista), ("fista", fista)):
+        path = display.paths[name]
+        assert path.shape == (7, 2)
+        start = np.zeros((3, 12))
+        np.testing.assert_allclose(path[4], method(landscape, start, max_iter=4, tol=0.0).z[1, [2, 5]], atol=1e-12)
+    best = fista(landscape, max_iter=10_000, tol=1e-9).z[1:2]
+    best[0, [2, 5]] = display.x[3], display.y[7]
+    assert display.values[7, 3] == pytest.approx(coder.energy(X[1:2], best)[0])
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["ista", "fista"]
+
+
+def test_forbidden_codes_stay_white():
+    positive = SparseCoder(4, lmbda=0.3, positive=True, max_iter=2, random_state=0).fit(X[:50])
+    display = LandscapeDisplay.from_landscape(positive.energy_.given(X[:1]), n_steps=2, n_per_side=9)
+    assert np.isinf(display.values).any()
+    assert np.isfinite(display.values).any()
+
+
+def test_landscapes_of_a_wrong_shape(coder):
+    with pytest.raises(ValueError, match="two or more features"):
+        LandscapeDisplay.from_estimator(coder, X[:, :1])
+    with pytest.raises(ValueError, match="must be two of the 12 entries"):
+        LandscapeDisplay.from_landscape(coder.energy_.given(X[:1]), entries=(0, 12))
+    with pytest.raises(ValueError, match="must be some of"):
+        LandscapeDisplay.from_landscape(coder.energy_.given(X[:1]), methods="ista")
+    with pytest.raises(ValueError, match="values has shape"):
+        LandscapeDisplay([0, 1], [0, 1, 2], np.zeros((2, 3)))

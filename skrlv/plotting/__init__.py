@@ -7,6 +7,7 @@ the display, with ``ax_`` and ``figure_``.
 from skrlv.plotting.codes import CodesDisplay
 from skrlv.plotting.curves import EnergyDisplay, LmbdaPathDisplay
 from skrlv.plotting.dictionary import DictionaryDisplay
+from skrlv.plotting.landscapes import LandscapeDisplay
 from skrlv.plotting.posteriors import LatentDisplay, ManifoldDisplay, plot_balls
 from skrlv.plotting.reconstruction import ReconstructionDisplay
 from skrlv.plotting.tiles import plot_atoms
@@ -15,6 +16,7 @@ __all__ = [
     "CodesDisplay",
     "DictionaryDisplay",
     "EnergyDisplay",
+    "LandscapeDisplay",
     "LatentDisplay",
     "LmbdaPathDisplay",
     "ManifoldDisplay",
