@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 from scipy import sparse
 
-from skrlv._arrays import to_device, to_numpy
+from skrlv._arrays import column, namespace, to_device, to_device_of, to_numpy
 from skrlv._layers import Layers
 from skrlv._rows import Rows, sample_rows
 from skrlv._threads import dense
@@ -18,7 +18,7 @@ from skrlv.models.validation import refuse_extremes
 from skrlv.models.warning import warn_user
 
 MAX_SEED = 2**31 - 1
-MAX_STEPS = 500  # of a search for the code of least energy
+MAX_STEPS, STARTS = 500, 64  # of a search for the code of least energy
 DRAWS = 32  # of the code of a row, at least, that its bound is the mean over
 ROWS_TO_SETTLE = 10  # of a first batch, fewer than which know little of the mean and the spread
 ROUNDING, MAX_BEYOND = 1e-6, 0.1  # how far data of Bernoulli variables may leave 0..1: in fit, afterwards
@@ -212,8 +212,23 @@ def refuse_no_count(value, name):
 
 
 def descended(start, landscape):
-    """The `Solution` downhill from there; all count as converged, since none does at the kinks of ReLU units."""
+    """The `Solution` downhill from there, and from one of a few draws from N(0, I) if its energy is lower still.
+
+    All rows count as converged, since none does at the kinks of ReLU units.
+    """
     tol = 1e-4 if str(start.dtype).endswith("float32") else 1e-6
     with np.errstate(over="ignore", invalid="ignore"):  # such steps are not taken
         found = fista_restart(landscape, start, max_iter=MAX_STEPS, tol=tol)
-    return found._replace(converged=np.ones_like(found.converged))
+        again = fista_restart(landscape, _lowest_draw(found.z, landscape), max_iter=MAX_STEPS, tol=tol)
+    return again._replace(n_iter=found.n_iter + again.n_iter, converged=np.ones_like(found.converged))
+
+
+def _lowest_draw(z, landscape):
+    """The codes, but the draw of least energy where that is lower."""
+    xp, least = namespace(z), landscape(z)
+    for draw in np.random.RandomState(0).standard_normal((STARTS, z.shape[1])):
+        other = to_device_of(np.tile(draw, (z.shape[0], 1)), z)
+        energy = landscape(other)
+        lower = energy < least
+        z, least = xp.where(column(lower, z), other, z), xp.where(lower, energy, least)
+    return z
