@@ -23,6 +23,7 @@ from skrlv.learning import (
     worst_reconstructed,
 )
 from skrlv.models.base import ROWS_PER_STEP, rows_per_step
+from skrlv.models.energies import check_temperature
 from skrlv.models.frozen import warn_of_frozen
 from skrlv.models.validation import resolved_tol
 from skrlv.sparse_coding import SparseCoder
@@ -192,6 +193,29 @@ class DaskSparseCoder(SparseCoder, auto_wrap_output_keys=None):  # type: ignore[
             raise TypeError("The energy of given codes is for the local coder: use to_local().energy(X, Z).")
         X = self._validated(X)
         return X.map_blocks(self._worker().energy, dtype=np.float64, drop_axis=1, meta=np.empty(0))
+
+    def free_energy(self, X, temperature=0.0, *, return_std=False):
+        """Lazy free energies of samples; standard errors are for the local coder, see `SparseCoder.free_energy`.
+
+        Parameters
+        ----------
+        X : dask.array.Array of shape (n_samples, n_features)
+            Data.
+        temperature : float, default=0.0
+            Of the free energy.
+        return_std : bool, default=False
+            Not for arrays on a cluster: True raises TypeError.
+
+        Returns
+        -------
+        dask.array.Array of shape (n_samples,)
+            F(x), float64.
+        """
+        check_temperature(temperature)
+        if return_std:
+            raise TypeError("Standard errors are for the local coder: use to_local().free_energy(X, return_std=True).")
+        X, search = self._validated(X), partial(self._worker().free_energy, temperature=temperature)
+        return X.map_blocks(search, dtype=np.float64, drop_axis=1, meta=np.empty(0))
 
     def score(self, X, y=None):
         """R^2 on held-out features, of rows that fit in memory; see `SparseCoder.score`."""

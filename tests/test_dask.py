@@ -55,6 +55,7 @@ def test_a_cluster_gives_the_model_of_one_machine(options, client, digits):
     lazy = there.transform(chunked(X))
     np.testing.assert_allclose(lazy.compute(), here.transform(X), atol=1e-7)
     np.testing.assert_allclose(there.energy(chunked(X)).compute(), here.energy(X), rtol=1e-8)
+    np.testing.assert_allclose(there.free_energy(chunked(X)).compute(), here.free_energy(X), rtol=1e-8)
     np.testing.assert_allclose(
         there.inverse_transform(lazy).compute(), here.inverse_transform(here.transform(X)), atol=1e-7
     )
@@ -153,3 +154,13 @@ def test_another_width_is_refused(digits):
         coder.transform(da.ones((4, 4)))
     with pytest.raises(TypeError, match="to_local"):
         coder.partial_fit(digits)
+
+
+def test_free_energies_at_a_temperature(digits):
+    coder = annex.DaskSparseCoder(3, max_iter=1, tol=0, random_state=0).fit(chunked(digits[:60], 30))
+    X = chunked(digits[:4], 2)
+    np.testing.assert_allclose(coder.free_energy(X, 0.5), coder.to_local().free_energy(digits[:4], 0.5), rtol=1e-8)
+    with pytest.raises(TypeError, match="to_local"):
+        coder.free_energy(X, 0.5, return_std=True)
+    with pytest.raises(ValueError, match="temperature"):
+        coder.free_energy(X, -1.0)
