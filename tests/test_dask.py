@@ -157,7 +157,7 @@ def test_another_width_is_refused(digits):
 
 
 def test_free_energies_at_a_temperature(digits):
-    coder = annex.DaskSparseCoder(3, max_iter=1, tol=0, random_state=0).fit(chunked(digits[:60], 30))
+    coder = annex.DaskSparseCoder(2, max_iter=1, tol=0, random_state=0).fit(chunked(digits[:60], 30))
     X = chunked(digits[:4], 2)
     np.testing.assert_allclose(coder.free_energy(X, 0.5), coder.to_local().free_energy(digits[:4], 0.5), rtol=1e-8)
     with pytest.raises(TypeError, match="to_local"):
