@@ -9,7 +9,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skrlv import ConvSparseCoder, SparseCoder, SparseCoderCV, VariationalAutoencoder, lmbda_path
+from skrlv import ConvSparseCoder, LISTAEncoder, SparseCoder, SparseCoderCV, VariationalAutoencoder, lmbda_path
+from skrlv.encoders import LISTA
 from skrlv.inference import fista, ista
 from skrlv.plotting import (
     CodesDisplay,
@@ -20,6 +21,7 @@ from skrlv.plotting import (
     LmbdaPathDisplay,
     ManifoldDisplay,
     ReconstructionDisplay,
+    UnrolledDisplay,
 )
 
 plt = pytest.importorskip("matplotlib.pyplot")
@@ -58,6 +60,7 @@ def every_display(coder, vae):
     yield lambda ax: ReconstructionDisplay.from_estimator(coder, X[0], ax=ax)
     yield lambda ax: EnergyDisplay.from_estimator(coder, ax=ax)
     yield lambda ax: LandscapeDisplay.from_estimator(coder, X[:20], n_per_side=5, ax=ax)
+    yield lambda ax: UnrolledDisplay.from_inference(coder.energy_.given(X[:5]), ax=ax)
     yield lambda ax: LandscapeDisplay.from_landscape(coder.energy_.given(X[:2]), n_steps=3, n_per_side=5, ax=ax)
     yield lambda ax: LmbdaPathDisplay.from_path(lmbda_path(X[:20], coder.components_, [1.0, 0.5]), ax=ax)
     yield lambda ax: LatentDisplay.from_estimator(vae, X[:20], ax=ax)
@@ -370,3 +373,37 @@ def test_landscapes_of_a_wrong_shape(coder):
         LandscapeDisplay.from_landscape(coder.energy_.given(X[:1]), methods="ista")
     with pytest.raises(ValueError, match="values has shape"):
         LandscapeDisplay([0, 1], [0, 1, 2], np.zeros((2, 3)))
+
+
+# Unrolled graphs
+
+
+@pytest.mark.parametrize("architecture", ["lista", "step", "alista", "hyperlista"])
+def test_each_layer_has_the_energy_of_its_codes(architecture):
+    encoder = LISTAEncoder(8, lmbda=0.4, architecture=architecture, n_layers=2, max_iter=3, tol=0, random_state=0)
+    encoder.fit(X[:200])
+    display = UnrolledDisplay.from_estimator(encoder, X[:50])
+    assert display.energies.shape == (3,)
+    assert display.energies[-1] == pytest.approx(encoder.energy(X[:50]).mean())
+    assert display.least == pytest.approx(encoder.free_energy(X[:50]).mean())
+    written = [text.get_text() for text in display.ax_.texts]
+    assert all(f"{energy:.4g}" in written for energy in display.energies)
+    assert written.count("S") == 2
+    assert written.count("+ sh") == 2
+    assert written.count("sh") == 1
+
+
+def test_ista_has_the_layers_of_an_untrained_encoder(coder):
+    landscape = coder.energy_.given(X[:20])
+    display = UnrolledDisplay.from_inference(landscape, n_layers=3)
+    untrained = LISTA.unrolled(coder.energy_.decoder, 0.5, 3)
+    np.testing.assert_allclose(display.energies, [landscape(z).mean() for z in untrained.by_layer(X[:20])])
+    assert display.least <= display.energies.min()
+
+
+def test_encoders_without_layers_are_refused(coder, vae):
+    for model in (coder, vae):
+        with pytest.raises((TypeError, AttributeError), match=r"no layers|no encoder"):
+            UnrolledDisplay.from_estimator(model, X)
+    with pytest.raises(ValueError, match="1 to 12 numbers"):
+        UnrolledDisplay(np.ones(13))

@@ -139,6 +139,10 @@ class ALISTA(Encoder):
             tape.append((slope, z, shrunk))
         return z, (first, tape)
 
+    def by_layer(self, y):
+        """The codes after each layer, from the first to the last, n_layers + 1 arrays."""
+        return [z for _, z, _ in self.forward(y)[1][1]]
+
     def vjp(self, tape, dz):
         first, tape = tape
         xp = namespace(dz)
@@ -254,6 +258,10 @@ class HyperLISTA(Encoder):
             z, shrunk = shrunk_but_largest(v, threshold, xp.clip(n_passed, 0.0, float(k)), self.positive)
             tape.append((error, length, used, momentum, z, shrunk))
         return z, tape
+
+    def by_layer(self, y):
+        """The codes after each layer, from the first to the last, n_layers + 1 arrays."""
+        return [z for *_, z, _ in self.forward(y)[1]]
 
     def vjp(self, tape, dz):
         """The number of entries that are not shrunk is piecewise constant, so that c_3 has gradient zero."""

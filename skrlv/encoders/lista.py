@@ -76,6 +76,10 @@ class LISTA(Encoder):
             tape.append(z)
         return z, (y, tape)
 
+    def by_layer(self, y):
+        """The codes after each layer, from the first to the last, n_layers + 1 arrays."""
+        return self.forward(y)[1][1]
+
     def vjp(self, tape, dz):
         y, codes = tape
         xp = namespace(y)
@@ -165,6 +169,10 @@ class StepLISTA(Encoder):
             z = soft_threshold(z - self.steps[t] * slope, self.lmbda * self.steps[t], self.positive)
             tape.append((slope, z))
         return z, (gram, first, tape)
+
+    def by_layer(self, y):
+        """The codes after each layer, from the first to the last, n_layers + 1 arrays."""
+        return [z for _, z in self.forward(y)[1][2]]
 
     def vjp(self, tape, dz):
         gram, first, tape = tape

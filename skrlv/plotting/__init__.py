@@ -11,6 +11,7 @@ from skrlv.plotting.landscapes import LandscapeDisplay
 from skrlv.plotting.posteriors import LatentDisplay, ManifoldDisplay, plot_balls
 from skrlv.plotting.reconstruction import ReconstructionDisplay
 from skrlv.plotting.tiles import plot_atoms
+from skrlv.plotting.unrolled import UnrolledDisplay
 
 __all__ = [
     "CodesDisplay",
@@ -21,6 +22,7 @@ __all__ = [
     "LmbdaPathDisplay",
     "ManifoldDisplay",
     "ReconstructionDisplay",
+    "UnrolledDisplay",
     "plot_atoms",
     "plot_balls",
 ]
