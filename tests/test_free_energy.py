@@ -231,10 +231,27 @@ def test_torch_agrees_with_numpy():
 
 @pytest.mark.parametrize("regularizer", [L1(), L0(), L1(weights=np.r_[0.0, np.ones(7)])], ids=str)
 def test_an_energy_that_does_not_bound_the_code_is_refused(regularizer, rng):
-    lmbda = 0.0 if isinstance(regularizer, L1) and regularizer.weights is None else 0.3
+    lmbda = 0.0 if getattr(regularizer, "weights", None) is None else 0.3
     energy = Energy(Dictionary(random_dictionary(8, 4)), regularizer, lmbda)
     with pytest.raises(ValueError, match="is minus infinity"):
         free_energy(energy.given(rng.normal(size=(2, 4))), 1.0, np.zeros((2, 8)))
+
+
+def test_codes_with_zeros_are_no_part_of_an_integral(rng):
+    energy = Energy(Dictionary(random_dictionary(3, 6)), L0(), 0.3)
+    with pytest.raises(ValueError, match="L0 has no free energy at a temperature above zero"):
+        free_energy(energy.given(rng.normal(size=(2, 6))), 1.0, np.zeros((2, 3)))
+
+
+@every_model
+def test_any_model_at_a_temperature(estimator):
+    model, X = fitted(estimator), data(estimator)[:2]
+    if getattr(estimator, "device", "cpu") != "cpu" or getattr(estimator, "regularizer", "") == "l0":
+        pytest.skip("torch is asked elsewhere; L0 has none")
+    values, errors = model.free_energy(X, 0.5, return_std=True)
+    assert np.isfinite(values).all()
+    assert (errors >= 0.0).all()
+    assert (errors < 0.5).all()
 
 
 def test_an_encoder_term_bounds_the_code(rng):

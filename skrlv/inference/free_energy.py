@@ -60,7 +60,8 @@ def free_energy(landscape, temperature, minimum, *, seed=0):
     Raises
     ------
     ValueError
-        If the integral is infinite, since neither R nor the data bound the code, or a code has more than 2,048 entries.
+        If the integral is infinite, since neither R nor the data bound the code; if R is not continuous, as L0; or if a
+        code has more than 2,048 entries.
 
     Examples
     --------
@@ -78,6 +79,11 @@ def free_energy(landscape, temperature, minimum, *, seed=0):
     if n_entries > MOST_ENTRIES:
         raise ValueError(
             f"Codes of {n_entries} entries are too many to integrate over, at most {MOST_ENTRIES}; use temperature=0."
+        )
+    if energy.lmbda and not energy.regularizer.continuous:
+        raise ValueError(
+            f"{type(energy.regularizer).__name__} has no free energy at a temperature above zero: codes with zeros, "
+            "whose penalty is smaller, are no part of an integral. Use temperature=0."
         )
     quadratic = energy.decoder.is_affine and type(energy.cost) in (SquaredError, GaussianError)
     hessian = _hessian(energy, landscape.start()[:1]) if quadratic else None

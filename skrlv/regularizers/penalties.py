@@ -32,6 +32,7 @@ class Regularizer(ABC):
 
     positive = False
     convex = True
+    continuous = True  # for codes that are allowed
 
     @property
     def confines(self) -> bool:
@@ -247,6 +248,7 @@ class L0(Regularizer):
 
     positive: bool = False
     convex = False
+    continuous = False
 
     @property
     def confines(self):
