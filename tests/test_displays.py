@@ -204,6 +204,11 @@ def test_the_terms_add_up_to_the_reconstruction(split_sign, coder):
     marks = [text.get_text() for text in display.ax_.texts]
     assert marks[:2] == ["sample", "sum of atoms"]
     assert len(marks) == 2 + len(lengths)
+    for mark, term, coefficient in zip(marks[2:], display.terms, display.coefficients, strict=True):
+        name, number = mark.split("\n")
+        atom = coder.components_[int(name.removeprefix("atom "))]
+        np.testing.assert_allclose(np.abs(term @ atom), np.abs(coefficient))
+        assert number == f"{coefficient:+.3g}"
 
 
 def test_the_terms_of_an_image_are_those_of_its_kernels():

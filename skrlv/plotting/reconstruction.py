@@ -19,6 +19,8 @@ class ReconstructionDisplay(Display):
         The terms to draw.
     coefficients : array-like of shape (n_terms,) or None, default=None
         Their coefficients, which are written below them.
+    names : sequence of str or None, default=None
+        Their names, which are written above the coefficients, such as "atom 3".
 
     Attributes
     ----------
@@ -37,11 +39,12 @@ class ReconstructionDisplay(Display):
     >>> display = ReconstructionDisplay.from_estimator(coder, X[0], image_shape=(8, 8))
     """
 
-    def __init__(self, sample, reconstruction, terms, *, coefficients=None):
+    def __init__(self, sample, reconstruction, terms, *, coefficients=None, names=None):
         self.sample, self.reconstruction, self.terms = (
             np.asarray(x, dtype=float) for x in (sample, reconstruction, terms)
         )
         self.coefficients = None if coefficients is None else np.asarray(coefficients, dtype=float)
+        self.names = None if names is None else list(names)
 
     @classmethod
     def from_estimator(cls, estimator, x, *, n_terms=8, image_shape=None, ax=None):
@@ -73,16 +76,19 @@ class ReconstructionDisplay(Display):
             maps = np.asarray(estimator.encode(x[None]))
             parts = np.stack([np.where(np.arange(maps.shape[-1]) == j, maps[0], 0.0) for j in range(maps.shape[-1])])
             whole, coefficients = estimator.inverse_transform(maps)[0], None
+            names = [f"kernel {j}" for j in range(maps.shape[-1])]
         else:
             code = dense(estimator.transform(x[None]))[0]
             used = np.flatnonzero(code)
             parts = np.zeros((used.size, code.size), dtype=x.dtype)
             parts[np.arange(used.size), used], coefficients = code[used], code[used]
             whole = estimator.inverse_transform(code[None])[0]
+            names = [f"atom {j % estimator.n_components_}" for j in used]  # split signs come one after the other
         terms = np.asarray(estimator.inverse_transform(parts)) if len(parts) else np.empty((0, *whole.shape))
         lengths = np.linalg.norm(terms.reshape(len(terms), int(np.prod(terms.shape[1:]))), axis=1)
         order = [i for i in np.argsort(-lengths, kind="stable") if lengths[i] > 0.0][:n_terms]
-        display = cls(x, whole, terms[order], coefficients=None if coefficients is None else coefficients[order])
+        coefficients = None if coefficients is None else coefficients[order]
+        display = cls(x, whole, terms[order], coefficients=coefficients, names=[names[i] for i in order])
         return display.plot(image_shape=image_shape, ax=ax)
 
     def plot(self, *, image_shape=None, ax=None):
@@ -104,15 +110,20 @@ class ReconstructionDisplay(Display):
         parts = np.concatenate(
             [self.sample[None], self.reconstruction.reshape(1, *shape), self.terms.reshape(-1, *shape)]
         )
-        marks = ["sample", "sum of atoms"]
-        coefficients = [None] * len(self.terms) if self.coefficients is None else self.coefficients
-        marks += [f"{c:+.3g}" if c is not None else "" for c in coefficients]
-        ax = self._begin(ax, figsize=(1.1 * len(parts), 1.5))
+        ax = self._begin(ax, figsize=(1.1 * len(parts), 1.6))
+        marks = ["sample", "sum of atoms", *self._marks()]
         if image_shape is None and len(shape) < 2:
             _draw_lines(ax, parts, marks)
         else:
             _draw_images(ax, pictures(parts, image_shape), marks)
         return self
+
+    def _marks(self):
+        """What is written below each term."""
+        n = len(self.terms)
+        names = [""] * n if self.names is None else self.names
+        numbers = [""] * n if self.coefficients is None else [f"{c:+.3g}" for c in self.coefficients]
+        return ["\n".join(filter(None, pair)) for pair in zip(names, numbers, strict=True)]
 
 
 def _draw_images(ax, images, marks):
@@ -121,11 +132,9 @@ def _draw_images(ax, images, marks):
     sheet = np.full((height, n * (width + 1) - 1, n_channels), np.nan)
     for i, image in enumerate(images):
         sheet[:, i * (width + 1) : i * (width + 1) + width] = image / reach(images)
-        ax.text(
-            i * (width + 1) + 0.5 * (width - 1), height + 0.15 * height, marks[i], ha="center", va="center", fontsize=8
-        )
+        ax.text(i * (width + 1) + 0.5 * (width - 1), 1.05 * height, marks[i], ha="center", va="top", fontsize=8)
     show(ax, sheet)
-    ax.set_ylim(1.3 * height, -0.5)
+    ax.set_ylim(1.45 * height, -0.5)
     ax.set_axis_off()
 
 
@@ -135,6 +144,6 @@ def _draw_lines(ax, parts, marks):
     for i, part in enumerate(parts):
         x = np.arange(length) + 1.1 * i * length
         ax.plot(x, part / reach(parts), color=COLOURS[0 if i else -1], linewidth=1.0)
-        ax.text(x.mean(), -1.25, marks[i], ha="center", va="center", fontsize=8)
-    ax.set_ylim(-1.4, 1.1)
+        ax.text(x.mean(), -1.1, marks[i], ha="center", va="top", fontsize=8)
+    ax.set_ylim(-1.8, 1.1)
     ax.set_axis_off()
