@@ -3,6 +3,7 @@
 import inspect
 import pickle
 import re
+import warnings
 
 import joblib
 import numpy as np
@@ -217,6 +218,20 @@ def test_other_data_than_in_fit(estimator, kind, dtype):
         close(found[name], expected[name], 2e-2)
     for name in found.keys() & {"energy", "energy of Z", "score"}:
         close(found[name], expected[name], 1e-2)
+
+
+@streaming
+def test_a_batch_of_another_scale_is_warned_of(estimator):
+    """It would spoil the atoms without a word."""
+    model, X = seeded(estimator), data(estimator)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model.partial_fit(X).partial_fit(100.0 * X)
+    if not hasattr(model, "components_"):
+        pytest.skip("its networks are not linear in the data")
+    assert not any("times as large as those of the first" in str(w.message) for w in told)
+    with pytest.warns(UserWarning, match="times as large as those of the first"):
+        model.partial_fit(1e5 * X)
 
 
 @streaming

@@ -168,6 +168,9 @@ class LatentVariableModel(
     def _warn_about_first_batch(self, X):
         """Warn of a first batch that sets up a stream badly."""
 
+    def _warn_about_next_batch(self, X):
+        """Warn of a batch that spoils what the stream has learned."""
+
     def transform(self, X) -> Any:
         """Find the codes of X.
 

@@ -17,6 +17,8 @@ from skrlv.models.encoder import refuse_cpu
 from skrlv.models.validation import refuse_extremes
 from skrlv.models.warning import warn_user
 
+MOST_LARGER = 1e3  # than the first batch of a stream, a batch may be without a warning
+
 
 class LinearModel(LatentVariableModel):
     """A model whose decoder is a sum of atoms, learned or given.
@@ -50,6 +52,14 @@ class LinearModel(LatentVariableModel):
             warn_user(
                 f"The first batch is all zeros, so lmbda={self.lmbda!r} has no scale to be derived from: it stays "
                 f"{self.lmbda_:.3g} for the whole stream."
+            )
+
+    def _warn_about_next_batch(self, X):
+        ratio = self._rows(X).summary().rms / self._data_unit
+        if ratio > MOST_LARGER:
+            warn_user(
+                f"The entries of this batch are {ratio:.0e} times as large as those of the first, by their root mean "
+                "square: it decides what is learned from now on, and lmbda is small for it. Scale all batches alike."
             )
 
     def _spend(self, energy, y, z):

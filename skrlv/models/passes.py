@@ -56,6 +56,8 @@ def learn_batch(model, X):
     if first:
         model._warn_about_fit(X)
         model._warn_about_first_batch(X)
+    else:
+        model._warn_about_next_batch(X)
 
 
 class Progress:
