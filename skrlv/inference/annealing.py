@@ -155,8 +155,8 @@ def annealed(landscape, temperature, minimum, hessian, seed):
 def _annealed_block(landscape, temperature, minimum, hessian, seed):
     path, n = _Path.of(landscape, temperature, minimum, hessian), minimum.shape[0]
     length = np.full(n, math.prod(minimum.shape[1:]) ** (-1.0 / 3.0))
-    _, length = _run(path, n, length, PILOT, np.random.RandomState(seed), settles=True)
-    log_weights, _ = _run(path, n, length, STEPS, np.random.RandomState(seed + 1), settles=False)
+    _, length = _run(path, n, length, PILOT, np.random.RandomState(seed), gain=0.5)
+    log_weights, _ = _run(path, n, length, STEPS, np.random.RandomState(seed + 1), gain=0.0)
     top = log_weights.max(axis=1, keepdims=True)
     weights = np.exp(log_weights - top)
     mean = weights.mean(axis=1)
@@ -165,8 +165,12 @@ def _annealed_block(landscape, temperature, minimum, hessian, seed):
     return (-temperature * (volume + top[:, 0] + np.log(mean)), errors)
 
 
-def _run(path, n, length, n_steps, rng, *, settles):
-    """-> (log weights of the chains of each row, length of steps by the squared widths)."""
+def _run(path, n, length, n_steps, rng, *, gain):
+    """-> (log weights of the chains of each row, length of steps by the squared widths).
+
+    The length grows by exp(gain) times what the share of steps that are taken is above its target; with a gain of 0 it
+    stays, as it must for weights that are unbiased.
+    """
     chains, log_weights, before = path.start(rng), np.zeros((n, CHAINS)), 0.0
     xp, where = namespace(chains.z), device(chains.z)
     for share in np.linspace(0.0, 1.0, n_steps + 1)[1:]:
@@ -176,9 +180,7 @@ def _run(path, n, length, n_steps, rng, *, settles):
             for part in (np.full(n * CHAINS, share), np.repeat(length, CHAINS))
         )
         chains, moved = path.step(chains, shares, lengths, rng)
-        if settles:
-            length = length * np.exp(0.5 * (_by_row(moved).mean(axis=1) - _ACCEPTED))
-        before = share
+        length, before = length * np.exp(gain * (_by_row(moved).mean(axis=1) - _ACCEPTED)), share
     return log_weights, length
 
 
