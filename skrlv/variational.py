@@ -318,7 +318,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         r"""The codes of least energy, :math:`\arg\min_z C(x, \mathrm{Dec}(z)) + \beta\, \frac12 \|z\|^2`.
 
         The search goes down from the mean that `transform` gives, and again where one of 64 draws from N(0, I) has a
-        lower energy still, for at most 500 steps of FISTA each.
+        lower energy still, for at most 500 steps of FISTA each. There may be minima that it does not find.
 
         Parameters
         ----------

@@ -412,3 +412,8 @@ def test_encoders_without_layers_are_refused(coder, vae):
             UnrolledDisplay.from_estimator(model, X)
     with pytest.raises(ValueError, match="1 to 12 numbers"):
         UnrolledDisplay(np.ones(13))
+
+
+def test_one_latent_unit_is_no_plane():
+    with pytest.raises(ValueError, match="at least two latent units"):
+        LatentDisplay(np.zeros((3, 1)), np.ones((3, 1))).plot()

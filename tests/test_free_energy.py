@@ -61,7 +61,7 @@ def test_where_transform_searches_it_is_the_energy(estimator):
 @every_model
 @pytest.mark.parametrize("temperature", [-1.0, np.inf, np.nan, "cold", None, True])
 def test_a_wrong_temperature_is_refused(estimator, temperature):
-    with pytest.raises(ValueError, match=r"temperature=.* must be a number of at least 0"):
+    with pytest.raises(ValueError, match=r"temperature=.* must be a finite number of at least 0"):
         fitted(estimator).free_energy(data(estimator), temperature)
 
 

@@ -298,14 +298,15 @@ class LatentVariableModel(
             Data.
         temperature : float, default=0.0
             T, in the unit of the energy. Above zero the integral has a closed form for quadratic energies, is a
-            quadrature for codes of up to 2 entries, and an estimate by annealed importance sampling beyond.
+            quadrature for codes of up to 2 entries, and beyond an estimate by annealed importance sampling, which is
+            rough for many entries at low temperatures. Codes count alike, :math:`dz` has no prior density.
         return_std : bool, default=False
             Whether to return standard errors too, which are 0 but for estimates.
 
         Returns
         -------
         array of shape (n_samples,), or a pair of them
-            F(x), float64. Where `transform` predicts, ``energy(X) - free_energy(X)`` is what predicting costs.
+            F(x), float64, at most the energy of the code that `transform` predicts.
         """
         check_temperature(temperature)
         found = self._by_size(X, lambda energy, rows: free_energies(self, energy, rows, temperature))

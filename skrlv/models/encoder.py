@@ -27,6 +27,8 @@ def is_module(encoder):
 def own_encoder(model, decoder, lmbda):
     """The user's own encoder, as ``encoder=`` gives or makes it, checked on the atoms that learning starts from."""
     given = model.encoder
+    if isinstance(given, type):
+        raise TypeError(f"encoder={given.__name__} is a class: pass an instance, or a function that makes one.")
     made = given if isinstance(given, Encoder) else given(decoder, lmbda, model._data_unit)
     if not isinstance(made, Encoder):
         raise TypeError(f"encoder={given!r} must return an instance of skrlv.encoders.Encoder, got {made!r}.")

@@ -13,7 +13,7 @@ from skrlv.inference import free_energy
 def check_temperature(temperature):
     """Refuse what is no finite number of at least 0."""
     if not Interval(Real, 0, None, closed="left").is_satisfied_by(temperature) or temperature == math.inf:
-        raise ValueError(f"temperature={temperature!r} must be a number of at least 0.")
+        raise ValueError(f"temperature={temperature!r} must be a finite number of at least 0.")
 
 
 def free_energies(model, energy, X, temperature):

@@ -151,6 +151,8 @@ def _check_posteriors(estimator):
 
 def _checked_units(units, n_components):
     """Two different latent units, as a list."""
+    if n_components < 2:
+        raise ValueError("The picture needs a model of at least two latent units, and this one has one.")
     units = list(units)
     if len(set(units)) != 2 or len(units) != 2 or not all(0 <= unit < n_components for unit in units):
         raise ValueError(f"units={tuple(units)} must be two different numbers of latent units, below {n_components}.")
