@@ -38,7 +38,9 @@ def float_dtype(X):
         dtypes = [getattr(X, "dtype", None)]
     names = {str(dtype).lower().split(".")[-1].split("[")[0] for dtype in dtypes}
     if any(name.startswith(("datetime", "timedelta")) for name in names):
-        raise TypeError("X has dates or durations, which are no numbers: express them in a unit, (t - t[0]).days say.")
+        raise TypeError(
+            "X has dates or durations, which are no numbers: divide by a unit, (t - t.min()) / np.timedelta64(1, 'D')."
+        )
     return np.float32 if names <= _SHORT_FLOATS else np.float64
 
 
