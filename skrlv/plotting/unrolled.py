@@ -1,5 +1,7 @@
 """The graph of an unrolled search for a code, with the energy after each layer."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -67,7 +69,7 @@ class UnrolledDisplay(Display):
             With the picture.
         """
         check_is_fitted(estimator)
-        encoder = getattr(estimator, "encoder_", None)
+        encoder: Any = getattr(estimator, "encoder_", None)
         if not hasattr(encoder, "by_layer"):
             raise TypeError(f"The encoder of {type(estimator).__name__} has no layers of shrinkage to draw.")
         X = np.asarray(X, dtype=estimator.components_.dtype)
