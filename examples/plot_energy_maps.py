@@ -11,8 +11,8 @@ differ in what they let a code say:
 
 * k-means: a code is one of 16 points. F is a bowl around each of them.
 * PCA: a code is a number, the decoder a line. F is low along the line, whether there are data or not.
-* An autoencoder whose codes have as many numbers as the data, without a penalty: the decoder reaches every place, and F
-  is flat.
+* An autoencoder whose codes have as many numbers as the data, without a penalty: the decoder reaches every place near
+  the data, and F is flat there.
 * A variational autoencoder with one number per code: noise and the penalty limit what it says, the decoder is a curve,
   and F follows the spiral.
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 
@@ -44,13 +45,10 @@ def warmup(estimator=None, dtypes=DTYPES):
     >>> import skrlv
     >>> skrlv.warmup(skrlv.SparseCoder(), dtypes=[np.float64])
     """
-    estimators = [None] if estimator is None else _contained(estimator)
+    uses = [_use_functions] if estimator is None else [partial(_use, model) for model in _contained(estimator)]
     for dtype in _checked(dtypes):
-        for model in estimators:
-            if model is None:
-                _use_functions(dtype)
-            else:
-                _use(model, dtype)
+        for use in uses:
+            use(dtype)
 
 
 def _contained(estimator):

@@ -35,6 +35,7 @@ from skrlv.models.networks import (
     warn_of_few_rows,
     within_unit_range,
 )
+from skrlv.models.validation import resolved_tol
 from skrlv.regularizers import StandardNormal
 
 ACTIVE = 0.01  # variance of its means from which an entry of the code says something
@@ -131,8 +132,7 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
     kl_per_unit_ : array of shape (n_components,)
         KL of each entry of the code from N(0, 1), in nats, the mean over all rows of X.
     active_units_ : array of bool of shape (n_components,)
-        Entries whose means vary over these rows, with a variance above 0.01. The others have collapsed: they carry no
-        information.
+        Entries whose means vary over these rows, with a variance above 0.01. The others say nothing.
     scale_ : float
         The standard deviation of the Gaussian noise, in the unit of X; not for "bernoulli".
     lmbda_ : float
@@ -312,13 +312,14 @@ class VariationalAutoencoder(DensityMixin, LatentVariableModel):
         return predicted(lambda y: self.encoder_(y)[0], y)
 
     def _argmin(self, energy, y, z0=None):
-        return descended(self.encoder_(y)[0] if z0 is None else z0, energy.given(y))
+        start, tol = self.encoder_(y)[0] if z0 is None else z0, resolved_tol("auto", np.dtype(self._dtype))
+        return descended(start, energy.given(y), tol)
 
     def infer(self, X):
         r"""The codes of least energy, :math:`\arg\min_z C(x, \mathrm{Dec}(z)) + \beta\, \frac12 \|z\|^2`.
 
-        The search goes down from the mean that `transform` gives, and again where one of 64 draws from N(0, I) has a
-        lower energy still, for at most 500 steps of FISTA each. There may be minima that it does not find.
+        The search goes down from the mean that `transform` gives, and again from the lowest of 64 draws from N(0, I)
+        where that is lower still, 500 steps of FISTA at most each. It may miss the lowest minimum.
 
         Parameters
         ----------

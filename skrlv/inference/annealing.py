@@ -102,14 +102,14 @@ class _Path:
         return _Chains(*taken), moves
 
     def _drift(self, chains, share, length):
-        """Where a step of this length leads on average; the slope of R is left to Metropolis' test."""
+        """Return where a step of this length leads on average; the slope of R is left to Metropolis' test."""
         transposed = namespace(self.factor).matrix_transpose(self.factor)
         slope = self._times(self.factor, self._times(transposed, chains.slope))
         pull = per_row(1.0 - share, chains.z) * (chains.z - self.centre)
         return chains.z - per_row(length, chains.z) * (pull + per_row(share / self.temperature, slope) * slope)
 
     def _log_normal(self, z, mean, variance):
-        """Of a normal density without its constant, folded at zero where codes below are reflected."""
+        """Return the log of a normal density without its constant, folded at zero where codes are reflected."""
         xp, variance = namespace(z), variance if isinstance(variance, float) else column(variance, z)
         density = -0.5 * double(self._times(self.inverse, z - mean)) ** 2 / variance
         if self.reflects:  # F is diagonal
@@ -138,7 +138,9 @@ def _factor(landscape, temperature, minimum, hessian):
 
 
 def annealed(landscape, temperature, minimum, hessian, seed):
-    """Free energies of a block of rows, and their standard errors; hessian is that of a quadratic smooth part, or None.
+    """Estimate the free energies of a block of rows: -> (values, standard errors).
+
+    The hessian is that of the smooth part if that is a quadratic, None else.
 
     An error above a third of the temperature is itself too small: then few chains hold most of the weight.
     """
@@ -185,7 +187,7 @@ def _run(path, n, length, n_steps, rng, *, gain):
 
 
 def _widths(landscape, temperature, minimum):
-    """How far from the minimum the energy has risen by half a temperature, along each axis, (n_samples, ...)."""
+    """Find how far from the minimum, along each axis, the energy rises by half a temperature, (n_samples, ...)."""
     shape, n_entries = minimum.shape, math.prod(minimum.shape[1:])
     many = landscape.take(rows_of(minimum, np.repeat(np.arange(shape[0]), n_entries)))
     z = to_numpy(double(minimum)).reshape(shape[0], 1, n_entries)

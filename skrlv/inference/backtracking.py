@@ -60,7 +60,7 @@ def backtracked(landscape, v, step):
 
 
 def _excess(landscape, v, z, smooth, slope, step):
-    """By how much the smooth part at z lies above its tangent at v.
+    """Return by how much the smooth part at z lies above its tangent at v.
 
     Where that is lost in rounding, half of what the slope changes by along the way is the same for short steps.
     """
@@ -87,13 +87,13 @@ def first_step(landscape, z):
 
 
 def rounding_of(energies, z):
-    """What rounding in the dtype of z may change of energies."""
+    """Return by how much rounding in the dtype of z may change energies."""
     xp = namespace(z)
     return 8.0 * float(xp.finfo(z.dtype).eps) * xp.abs(energies)
 
 
 def _proximal_step(landscape, v, slope, step):
-    """The prox of rows of equal steps at a time."""
+    """Take the prox of all rows, once for each of the steps that occur."""
     xp, steps = namespace(v), to_numpy(step)
     z = v - per_row(step, v) * slope
     found = None

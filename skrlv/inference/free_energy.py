@@ -48,7 +48,7 @@ def free_energy(landscape, temperature, minimum, *, seed=0):
     temperature : float
         T > 0, in the unit of the energy.
     minimum : array of shape (n_samples, n_components)
-        Codes of least energy, around which a quadrature looks.
+        Codes of least energy, around which the integral is looked for.
     seed : int, default=0
         Of the draws of annealing, which all rows share, so that a row does not depend on the others.
 
@@ -100,7 +100,7 @@ def free_energy(landscape, temperature, minimum, *, seed=0):
 
 
 def _is_absent(energy):
-    """Whether the energy has no penalty, nor forbids codes."""
+    """Return whether the energy neither has a penalty nor forbids codes."""
     return not (energy.lmbda or energy.regularizer.positive)
 
 

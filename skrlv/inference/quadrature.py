@@ -18,7 +18,7 @@ _PANELS, _MOST_PANELS = 8, 64  # on each side of zero
 
 
 def quadrature(landscape, temperature, minimum):
-    """Free energies of a block of rows, and by how much the last refinement changed each."""
+    """Integrate over the codes of each row: -> (free energies, by how much the last refinement changed each)."""
     found = [
         _quadrature_of_row(landscape.take(rows_of(minimum, [row])), temperature, to_numpy(minimum[row]).ravel())
         for row in range(minimum.shape[0])

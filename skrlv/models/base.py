@@ -301,12 +301,12 @@ class LatentVariableModel(
             quadrature for codes of up to 2 entries, and beyond an estimate by annealed importance sampling, which is
             rough for many entries at low temperatures. Codes count alike, :math:`dz` has no prior density.
         return_std : bool, default=False
-            Whether to return standard errors too, which are 0 but for estimates.
+            Whether to return standard errors too: 0 for closed forms, the last change of a quadrature.
 
         Returns
         -------
         array of shape (n_samples,), or a pair of them
-            F(x), float64, at most the energy of the code that `transform` predicts.
+            F(x), float64; at temperature 0 at most the energy of the code that `transform` gives.
         """
         check_temperature(temperature)
         found = self._by_size(X, lambda energy, rows: free_energies(self, energy, rows, temperature))

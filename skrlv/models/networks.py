@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skrlv._arrays import column, namespace, to_device, to_device_of, to_numpy
+from skrlv._compat import Interval
 from skrlv._layers import Layers
 from skrlv._rows import Rows, sample_rows
 from skrlv._threads import dense
@@ -207,16 +208,15 @@ def sampled(model, n_samples, rng, noise):
 
 def refuse_no_count(value, name):
     """Refuse what is no whole number above zero."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+    if not Interval(Integral, 1, None, closed="left").is_satisfied_by(value):
         raise ValueError(f"{name}={value!r} must be a whole number > 0.")
 
 
-def descended(start, landscape):
+def descended(start, landscape, tol):
     """The `Solution` downhill from there, and from one of a few draws from N(0, I) if its energy is lower still.
 
     All rows count as converged, since none does at the kinks of ReLU units.
     """
-    tol = 1e-4 if str(start.dtype).endswith("float32") else 1e-6
     with np.errstate(over="ignore", invalid="ignore"):  # such steps are not taken
         found = fista_restart(landscape, start, max_iter=MAX_STEPS, tol=tol)
         again = fista_restart(landscape, _lowest_draw(found.z, landscape), max_iter=MAX_STEPS, tol=tol)
